@@ -1,0 +1,45 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BACKENDS := tensorflow jax torch
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo smoke test test-all lint bench clean
+
+# Runs again only when what is to be installed has changed.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable ".[tensorflow,jax,torch,data,recipes,dev]"
+	touch $@
+
+demo: $(READY)  ## Train, distil and compare on five real domains (10 minutes on two cores).
+	$(BIN)/python recipes/distill_universal.py --output_dir=runs/demo
+
+smoke: $(READY)  ## The same on a few images (a minute).
+	$(BIN)/python recipes/distill_universal.py --smoke --output_dir=runs/smoke
+
+# Single-threaded kernels: two test threads on two cores otherwise wait for each other.
+test: $(READY)  ## The tests on the three backends.
+	set -e; for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2; \
+	done
+
+test-all: $(READY)  ## Also the tests that take minutes.
+	set -e; for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2; \
+	done
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## Side by side with plain torch.
+	$(BIN)/python benchmarks/distillation_step.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info
