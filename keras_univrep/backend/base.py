@@ -1,0 +1,174 @@
+"""What the three backends share: variable substitution, loss tracking, checks."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from keras_univrep.types import Tensor
+
+Pullback = Callable[[Any], tuple[list[Tensor], list[Tensor]]]
+
+
+class Scope(keras.StatelessScope):
+    """Substitutes tensors for variables, inherits the enclosing scope, records what is assigned.
+
+    Inside `with Scope(pairs):` a `keras.Variable` of `pairs` reads as its tensor, and an
+    assignment to any variable (moving statistics, seeds, metrics) stays inside. Keras's own
+    `StatelessScope` hides the values that an enclosing scope holds, so that a nested scope under
+    `jax.jit` would read stale weights.
+
+    Args:
+        pairs: Pairs (variable, tensor of the variable's shape).
+
+    Example:
+
+    >>> variable = keras.Variable([1.0, 2.0])
+    >>> with Scope([(variable, ops.ones((2,)))]):
+    ...     total = float(ops.sum(variable * 3.0))
+    >>> total
+    6.0
+    >>> float(ops.sum(variable * 3.0))
+    9.0
+    """
+
+    def __init__(self, pairs: Iterable[tuple[keras.Variable, Tensor]] = ()) -> None:
+        super().__init__(list(pairs), collect_losses=True)
+        self.original_scope: keras.StatelessScope | None = None
+        self.updates: dict[int, tuple[keras.Variable, Tensor]] = {}
+        self._reading: set[int] = set()
+
+    def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
+        """Record an assignment (called by `keras.Variable.assign`)."""
+        super().add_update(update)
+        self.updates[id(update[0])] = (update[0], self.state_mapping[id(update[0])])
+
+    def get_current_value(self, variable: keras.Variable) -> Tensor | None:
+        """The variable's value here: assigned, substituted, inherited, or its own."""
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            value = self.original_scope.get_current_value(variable)
+        # Keras hands this answer to a regularizer unchecked, so "not in the mapping" must not be
+        # None. `variable.value` asks this method again: the set ends the recursion.
+        if value is None and id(variable) not in self._reading:
+            self._reading.add(id(variable))
+            try:
+                value = variable.value
+            finally:
+                self._reading.discard(id(variable))
+        return value
+
+
+class TrainStepBase:
+    """Checks and loss tracking of `TrainStep`; each backend adds `train_step` and `test_step`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not issubclass(cls, keras.Model):
+            return
+        order = cls.__mro__
+        if order.index(TrainStepBase) > order.index(keras.Model):
+            raise TypeError(
+                "`TrainStep` must stand before `keras.Model` among the bases, or Keras's own "
+                f"`train_step` runs. Received: class {cls.__name__}"
+                f"({', '.join(base.__name__ for base in cls.__bases__)}). "
+                f"Write `class {cls.__name__}(TrainStep, keras.Model)`."
+            )
+        if not callable(getattr(cls, "update", None)):
+            raise TypeError(
+                "A model with `TrainStep` must have a method `update(data) -> logs`. "
+                f"Received: class {cls.__name__} without one. Define "
+                f"`{cls.__name__}.update`, or drop `TrainStep` and let Keras train the model."
+            )
+
+    def track_loss(self, loss: Tensor, x: Any) -> None:
+        """Feed the "loss" metric that `compile` made, as Keras's own train step does.
+
+        Args:
+            loss: Scalar mean over the batch.
+            x: The batch, a tensor (batch, ...) or a structure of them; it gives the weight.
+        """
+        first = next(leaf for leaf in tree.flatten(x) if leaf is not None)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=ops.shape(first)[0])
+                return
+        raise ValueError(
+            "`track_loss` needs the model to be compiled. Received: no metric named 'loss'. "
+            "Call `compile` first."
+        )
+
+
+def carry_out(updates: Iterable[tuple[keras.Variable, Tensor]]) -> None:
+    """Assign the recorded `updates` of a scope to whatever encloses it."""
+    for variable, value in updates:
+        variable.assign(value)
+
+
+def read(variables: Iterable[keras.Variable]) -> list[Tensor]:
+    """Current values, refused inside an autocast scope, where they are copies."""
+    values = []
+    for variable in variables:
+        if not isinstance(variable, keras.Variable):
+            raise TypeError(
+                "`variables` must hold instances of `keras.Variable`. "
+                f"Received: {type(variable).__name__}. Pass tensors as `inputs`."
+            )
+        value = variable.value
+        # Under autocast each read is a fresh copy, and a gradient with respect to one copy knows
+        # nothing of the others: it would be zero without a word.
+        if variable.value is not value:
+            raise ValueError(
+                "Gradients must be taken where a variable reads as itself. "
+                f"Received: {variable.path} within a layer's `call`, which casts its weights "
+                "under mixed precision. Move the gradient to `compute_loss` or `update`, or give "
+                "the layer dtype='float32'."
+            )
+        values.append(value)
+    return values
+
+
+def zeros_for_none(grads: Iterable[Tensor | None], references: Iterable[Tensor]) -> list[Tensor]:
+    """Gradients with zeros where the result does not depend on the reference."""
+    return [
+        ops.zeros_like(reference) if grad is None else grad
+        for grad, reference in zip(grads, references, strict=True)
+    ]
+
+
+def optimizer_order(
+    optimizer: keras.optimizers.Optimizer,
+    grads: Sequence[Tensor | None],
+    variables: Sequence[keras.Variable],
+) -> tuple[list[Tensor | None], list[keras.Variable]]:
+    """Gradients aligned with the optimizer's own variable list, None where none was given."""
+    grads, variables = list(grads), list(variables)
+    check_same_length("grads", grads, "variables", variables)
+    if not optimizer.built:
+        optimizer.build(variables)
+    # Private, as Keras names this list nowhere else; `stateless_apply` and `MultiOptimizer` want
+    # one gradient per entry, in this order.
+    known = list(optimizer._trainable_variables)
+    by_id = {
+        id(variable): None if grad is None else ops.convert_to_tensor(grad, dtype=variable.dtype)
+        for variable, grad in zip(variables, grads, strict=True)
+    }
+    unknown = [v.path for v in variables if id(v) not in {id(k) for k in known}]
+    if unknown:
+        raise ValueError(
+            "`variables` must be among those that the optimizer was built with. "
+            f"Received: {', '.join(unknown)} besides. "
+            "Freeze or add layers first, then compile with a new optimizer."
+        )
+    return [by_id.get(id(variable)) for variable in known], known
+
+
+def check_same_length(name: str, first: Sequence, other_name: str, second: Sequence) -> None:
+    """Raise unless two lists pair up."""
+    if len(first) != len(second):
+        raise ValueError(
+            f"`{name}` must have one entry per entry of `{other_name}`. "
+            f"Received: {len(first)} {name}, {len(second)} {other_name}. "
+            "Pass both in the same order."
+        )

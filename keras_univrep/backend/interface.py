@@ -1,0 +1,249 @@
+"""The operations that every backend offers, with what they promise."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_univrep.backend.base import Pullback, Scope, check_same_length
+from keras_univrep.types import Tensor
+
+if keras.backend.backend() == "tensorflow":
+    from keras_univrep.backend import tensorflow as implementation
+elif keras.backend.backend() == "jax":
+    from keras_univrep.backend import jax as implementation
+elif keras.backend.backend() == "torch":
+    from keras_univrep.backend import torch as implementation
+else:
+    raise ImportError(
+        "keras_univrep needs Keras to run on TensorFlow, JAX or PyTorch. "
+        f"Received: KERAS_BACKEND={keras.backend.backend()!r}. "
+        "Set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch' before Keras is imported."
+    )
+
+
+def vjp(
+    fn: Callable[..., tuple[Any, Any]],
+    variables: Sequence[keras.Variable],
+    inputs: Sequence[Tensor] = (),
+) -> tuple[Any, Any, Pullback]:
+    """One forward pass and any number of backward passes (vector-Jacobian products).
+
+    Args:
+        fn: `fn(*inputs) -> (outputs, aux)`. `outputs` is a tensor or a structure of tensors, `aux`
+            anything. It reads variables as usual; what it assigns (moving statistics, seeds,
+            metrics) is carried out. Read `model.losses` inside it.
+        variables: The n variables to differentiate with respect to, frozen ones included.
+        inputs: The m floating tensors to pass to `fn` and to differentiate with respect to.
+
+    Returns:
+        `outputs`, `aux`, and `pullback(cotangents) -> (variable_grads, input_grads)`. The
+        cotangents have the structure and shapes of `outputs`; the n and m gradients have the
+        shapes of what they belong to, with zeros where nothing depends on it. Results are first
+        order: to differentiate again use `value_and_grad`.
+
+    Raises:
+        TypeError: If `variables` holds something else.
+        ValueError: If a layer's `call` casts the variables under mixed precision.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> a, b = keras.Variable(2.0), keras.Variable(3.0)
+    >>> outputs, aux, pullback = backend.vjp(lambda: ([a * b, a * a], "kept"), [a, b])
+    >>> [float(grad) for grad in pullback([1.0, 0.0])[0]]
+    [3.0, 2.0]
+    >>> [float(grad) for grad in pullback([0.0, 1.0])[0]]
+    [4.0, 0.0]
+    """
+    return implementation.vjp(fn, variables, inputs)
+
+
+def gradients(
+    fn: Callable[[], tuple[Tensor, Any]],
+    variables: Sequence[keras.Variable],
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> tuple[Tensor, Any, list[Tensor]]:
+    """Loss and its gradients with respect to variables.
+
+    Args:
+        fn: `fn() -> (loss, aux)` with a scalar `loss`. What it assigns is carried out.
+        variables: The n variables to differentiate with respect to.
+        optimizer: If given, the gradients carry this optimizer's loss scale and are ready for
+            `apply_gradients`. A float16 model needs it: unscaled gradients underflow, and are then
+            divided by the scale as well, so that nothing trains and nothing complains.
+
+    Returns:
+        `loss` (scalar, never scaled), `aux`, and n tensors of the variables' shapes.
+
+    Example:
+
+    >>> variable = keras.Variable(3.0)
+    >>> loss, _, (grad,) = gradients(lambda: (variable * variable, ()), [variable])
+    >>> float(loss), float(grad)
+    (9.0, 6.0)
+    """
+    loss, aux, pullback = vjp(fn, variables)
+    cotangent = ops.ones_like(loss)
+    if optimizer is not None:
+        cotangent = ops.cast(optimizer.scale_loss(cotangent), loss.dtype)
+    return loss, aux, pullback(cotangent)[0]
+
+
+def value_and_grad(
+    fn: Callable[[list[Tensor]], tuple[Tensor, Any]],
+    values: Sequence[Tensor],
+    create_graph: bool = True,
+) -> tuple[tuple[Tensor, Any], list[Tensor]]:
+    """Value and gradients of a function of tensors, differentiable again.
+
+    Args:
+        fn: `fn(values) -> (value, aux)` with a scalar `value`; `aux` may be anything. State that
+            it assigns is carried out, unless `functional` drops it.
+        values: The n tensors (or variables, taken at their current value).
+        create_graph: If False, the gradients are constants to any further differentiation
+            (first-order meta-learning).
+
+    Returns:
+        `(value, aux), grads`, with n gradients of the shapes of `values`, zeros where `value` does
+        not depend on an entry.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> cube = lambda values: (values[0] ** 3, ())
+    >>> slope = lambda values: (backend.value_and_grad(cube, values)[1][0], ())
+    >>> (first, _), (second,) = backend.value_and_grad(slope, [2.0])
+    >>> float(first), float(second)
+    (12.0, 12.0)
+    """
+    return implementation.value_and_grad(fn, values, create_graph)
+
+
+def functional(
+    fn: Callable[..., Any],
+    variables: Sequence[keras.Variable],
+    states: Sequence[keras.Variable] = (),
+) -> Callable[..., tuple[Any, list[Tensor]]]:
+    """Turn a function that reads variables into one that takes their values.
+
+    Args:
+        fn: Function of tensors that reads `variables` and may assign to any variable.
+        variables: The n variables whose values become arguments.
+        states: Variables whose new values become results. What `fn` assigns to any other variable
+            is dropped, and no variable is changed.
+
+    Returns:
+        `pure(values, *args) -> (outputs, new_states)`, with n tensors `values` of the variables'
+        shapes and one tensor per entry of `states`.
+
+    Example:
+
+    >>> weight = keras.Variable(2.0)
+    >>> pure = functional(lambda x: weight * x, [weight])
+    >>> outputs, new_states = pure([5.0], 3.0)
+    >>> float(outputs)
+    15.0
+    """
+    variables, states = list(variables), list(states)
+
+    def pure(values: Sequence[Tensor], *args: Any) -> tuple[Any, list[Tensor]]:
+        check_same_length("values", values, "variables", variables)
+        with Scope(zip(variables, values, strict=True)) as scope:
+            outputs = fn(*args)
+            return outputs, [scope.get_current_value(state) for state in states]
+
+    return pure
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    grads: Sequence[Tensor | None],
+    variables: Sequence[keras.Variable],
+) -> None:
+    """Apply gradients to variables.
+
+    Args:
+        optimizer: Any Keras optimizer, `MultiOptimizer` and `LossScaleOptimizer` included. It is
+            built with `variables` if it is not yet built.
+        grads: The n gradients, carrying the optimizer's loss scale (`gradients` sees to it). None
+            leaves a variable where it is; a zero gradient does not, as momentum and decay go on.
+        variables: The n variables, all or some of those that the optimizer was built with.
+
+    Raises:
+        ValueError: If the lengths differ, or a variable is unknown to the optimizer.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> variable = keras.Variable(1.0)
+    >>> backend.apply_gradients(keras.optimizers.SGD(0.5), [2.0], [variable])
+    >>> float(variable)
+    0.0
+    """
+    implementation.apply_gradients(optimizer, grads, variables)
+
+
+def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Exact lower median of non-negative values, without a gradient.
+
+    Args:
+        x: Non-negative tensor of any shape, taken in float32.
+        mask: Boolean tensor that broadcasts to the shape of `x`, True where `x` counts. Their
+            number n may depend on the data.
+
+    Returns:
+        Scalar float32: entry (n - 1) // 2 of the n counted values in ascending order, the lower of
+        the two middle ones when n is even; 0 when n is 0.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> float(backend.lower_median([4.0, 1.0, 3.0, 2.0]))
+    2.0
+    >>> float(backend.lower_median([4.0, 1.0, 3.0, 2.0], mask=[True, False, True, False]))
+    3.0
+    """
+    return implementation.lower_median(x, mask)
+
+
+class TrainStep(implementation.TrainStep):
+    """Mixin that makes one method `update(data) -> logs` the train step of every backend.
+
+    Put it before `keras.Model` and write `update` with `vjp`, `gradients`, `value_and_grad`,
+    `apply_gradients` and plain assignments to variables and metrics. `fit`, `train_on_batch`,
+    compilation, callbacks, loss scaling and `MultiOptimizer` work as they do with Keras's own step.
+    A second method `evaluate_update(data) -> logs`, if there is one, becomes the test step;
+    gradients are allowed in it. Create every variable before the first step: Keras builds a model
+    whose `call` takes the `x` of its data, build any other by hand.
+
+    Raises:
+        TypeError: At class definition, if `update` is missing or `keras.Model` comes first.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> class Regression(backend.TrainStep, keras.Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.head = keras.layers.Dense(1)
+    ...     def call(self, inputs):
+    ...         return self.head(inputs)
+    ...     def update(self, data):
+    ...         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+    ...         def forward():
+    ...             y_pred = self(x, training=True)
+    ...             return self.compute_loss(x, y, y_pred), y_pred
+    ...         variables = self.trainable_variables
+    ...         loss, y_pred, grads = backend.gradients(forward, variables, self.optimizer)
+    ...         backend.apply_gradients(self.optimizer, grads, variables)
+    ...         self.track_loss(loss, x)
+    ...         return self.compute_metrics(x, y, y_pred)
+    >>> x = keras.ops.convert_to_numpy(keras.random.normal((32, 3), seed=0))
+    >>> model = Regression()
+    >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+    >>> losses = model.fit(x, x[:, :1], epochs=5, verbose=0).history["loss"]
+    >>> losses[-1] < losses[0]
+    True
+    """

@@ -1,0 +1,165 @@
+"""Gradients, train step and order statistics on JAX; the contracts are in `interface`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+from keras import tree
+
+from keras_univrep.backend.base import (
+    Pullback,
+    Scope,
+    TrainStepBase,
+    carry_out,
+    optimizer_order,
+    read,
+)
+from keras_univrep.types import Tensor
+
+
+def vjp(
+    fn: Callable[..., tuple[Any, Any]],
+    variables: Sequence[keras.Variable],
+    inputs: Sequence[Tensor] = (),
+) -> tuple[Any, Any, Pullback]:
+    """Forward by `jax.vjp` of a pure function whose state comes out as a result."""
+    variables, inputs = list(variables), [keras.ops.convert_to_tensor(x) for x in inputs]
+    kept: dict[str, Any] = {}
+
+    def pure(values: list[Tensor], inputs: list[Tensor]) -> tuple[Any, tuple[Any, list[Tensor]]]:
+        with Scope(zip(variables, values, strict=True)) as scope:
+            outputs, aux = fn(*inputs)
+        return outputs, _export(kept, aux, scope)
+
+    outputs, pull, exported = jax.vjp(pure, read(variables), inputs, has_aux=True)
+    aux = _import(kept, exported)
+
+    def pullback(cotangents: Any) -> tuple[list[Tensor], list[Tensor]]:
+        cotangents = tree.map_structure(
+            lambda output, cotangent: jnp.asarray(cotangent, output.dtype), outputs, cotangents
+        )
+        variable_grads, input_grads = pull(cotangents)
+        return list(variable_grads), list(input_grads)
+
+    return outputs, aux, pullback
+
+
+def value_and_grad(
+    fn: Callable[[list[Tensor]], tuple[Tensor, Any]],
+    values: Sequence[Tensor],
+    create_graph: bool = True,
+) -> tuple[tuple[Tensor, Any], list[Tensor]]:
+    """By `jax.value_and_grad` of a pure function whose state comes out as a result."""
+    values = [keras.ops.convert_to_tensor(value) for value in values]
+    kept: dict[str, Any] = {}
+
+    def pure(values: list[Tensor]) -> tuple[Tensor, tuple[Any, list[Tensor]]]:
+        with Scope() as scope:
+            value, aux = fn(values)
+        return value, _export(kept, aux, scope)
+
+    (value, exported), grads = jax.value_and_grad(pure, has_aux=True)(values)
+    aux = _import(kept, exported)
+    if not create_graph:
+        grads = [jax.lax.stop_gradient(grad) for grad in grads]
+    return (value, aux), list(grads)
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    grads: Sequence[Tensor | None],
+    variables: Sequence[keras.Variable],
+) -> None:
+    """By `stateless_apply`."""
+    grads, variables = optimizer_order(optimizer, grads, variables)
+    # Not `optimizer.apply`: a `LossScaleOptimizer` assigns inside the branches of a conditional,
+    # and in an enclosing scope those tracers would leak.
+    new_values, new_slots = optimizer.stateless_apply(
+        [variable.value for variable in optimizer.variables],
+        grads,
+        [variable.value for variable in variables],
+    )
+    carry_out(zip(variables, new_values, strict=True))
+    carry_out(zip(optimizer.variables, new_slots, strict=True))
+
+
+def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """By bisection on the bits."""
+    x = jax.lax.stop_gradient(jnp.asarray(x, "float32"))
+    # Non-negative floats sort like their bits, so the order statistic is found bit by bit; that
+    # beats a full sort, which is what XLA offers otherwise.
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    if mask is None:
+        count = x.size
+    else:
+        mask = jnp.broadcast_to(jnp.asarray(mask, bool), x.shape)
+        bits = jnp.where(mask, bits, jnp.iinfo(jnp.int32).max)
+        count = jnp.sum(mask, dtype=jnp.int32)
+    rank = (count - 1) // 2
+
+    def body(step: Tensor, answer: Tensor) -> Tensor:
+        candidate = answer | jnp.left_shift(jnp.int32(1), jnp.int32(30) - step)
+        below = jnp.sum(bits < candidate, dtype=jnp.int32)
+        return jnp.where(below <= rank, candidate, answer)
+
+    answer = jax.lax.fori_loop(0, 31, body, jnp.int32(0))
+    return jax.lax.bitcast_convert_type(answer, jnp.float32)
+
+
+class TrainStep(TrainStepBase):
+    """Steps on explicit state, within one scope."""
+
+    def train_step(self, state: Sequence, data: Any) -> tuple[dict[str, Tensor], tuple]:
+        """Run `update` on explicit state (called by Keras)."""
+        groups = (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        )
+        return _run(self.update, groups, state, data)
+
+    def test_step(self, state: Sequence, data: Any) -> tuple[dict[str, Tensor], tuple]:
+        """Run `evaluate_update`, or Keras's own step, on explicit state (called by Keras)."""
+        if not hasattr(self, "evaluate_update"):
+            return super().test_step(state, data)
+        groups = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
+        return _run(self.evaluate_update, groups, state, data)
+
+
+def _run(
+    body: Callable[[Any], dict[str, Tensor]],
+    groups: Sequence[Sequence[keras.Variable]],
+    state: Sequence[Sequence[Tensor]],
+    data: Any,
+) -> tuple[dict[str, Tensor], tuple]:
+    pairs = [
+        pair
+        for variables, values in zip(groups, state, strict=True)
+        for pair in zip(variables, values, strict=True)
+    ]
+    with Scope(pairs) as scope:
+        logs = body(data)
+        new_state = tuple([scope.get_current_value(v) for v in variables] for variables in groups)
+    return logs, new_state
+
+
+def _export(kept: dict[str, Any], aux: Any, scope: Scope) -> tuple[list[Tensor], list[Tensor]]:
+    """Arrays leave a JAX transformation as results; whatever else `aux` holds waits in `kept`."""
+    kept["aux"] = aux
+    updates = list(scope.updates.values())
+    kept["updated"] = [variable for variable, _ in updates]
+    arrays = [leaf for leaf in tree.flatten(aux) if isinstance(leaf, jax.Array)]
+    return arrays, [value for _, value in updates]
+
+
+def _import(kept: dict[str, Any], exported: tuple[list[Tensor], list[Tensor]]) -> Any:
+    """Rebuild `aux` from arrays valid outside, and assign the new state there."""
+    arrays, new = exported
+    carry_out(zip(kept["updated"], new, strict=True))
+    remaining = iter(arrays)
+    return tree.map_structure(
+        lambda leaf: next(remaining) if isinstance(leaf, jax.Array) else leaf, kept["aux"]
+    )

@@ -1,0 +1,116 @@
+"""Gradients, train step and order statistics on TensorFlow; the contracts are in `interface`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from keras_univrep.backend.base import (
+    Pullback,
+    TrainStepBase,
+    optimizer_order,
+    read,
+    zeros_for_none,
+)
+from keras_univrep.types import Tensor
+
+
+def vjp(
+    fn: Callable[..., tuple[Any, Any]],
+    variables: Sequence[keras.Variable],
+    inputs: Sequence[Tensor] = (),
+) -> tuple[Any, Any, Pullback]:
+    """Forward under a persistent tape."""
+    variables, inputs = list(variables), [tf.convert_to_tensor(x) for x in inputs]
+    count = len(variables)
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        references = read(variables) + inputs
+        tape.watch(references)
+        outputs, aux = fn(*inputs)
+
+    def pullback(cotangents: Any) -> tuple[list[Tensor], list[Tensor]]:
+        cotangents = tree.map_structure(
+            lambda output, cotangent: tf.cast(cotangent, output.dtype), outputs, cotangents
+        )
+        grads = tape.gradient(outputs, references, output_gradients=cotangents)
+        grads = zeros_for_none(_dense(grads), references)
+        return grads[:count], grads[count:]
+
+    return outputs, aux, pullback
+
+
+def value_and_grad(
+    fn: Callable[[list[Tensor]], tuple[Tensor, Any]],
+    values: Sequence[Tensor],
+    create_graph: bool = True,
+) -> tuple[tuple[Tensor, Any], list[Tensor]]:
+    """By a tape that an enclosing one records."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        # Inside the tape: a tf.Variable becomes a tensor, which an enclosing tape still follows.
+        values = [keras.ops.convert_to_tensor(value) for value in values]
+        tape.watch(values)
+        value, aux = fn(values)
+    grads = zeros_for_none(_dense(tape.gradient(value, values)), values)
+    if not create_graph:
+        grads = [tf.stop_gradient(grad) for grad in grads]
+    return (value, aux), grads
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    grads: Sequence[Tensor | None],
+    variables: Sequence[keras.Variable],
+) -> None:
+    """By `apply`."""
+    optimizer.apply(*optimizer_order(optimizer, grads, variables))
+
+
+def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """By bisection on the bits."""
+    x = tf.stop_gradient(tf.cast(x, tf.float32))
+    # Non-negative floats sort like their bits, so the order statistic is found bit by bit; that
+    # beats a full sort, which is what XLA offers otherwise.
+    bits = tf.bitcast(x, tf.int32)
+    if mask is None:
+        count = tf.size(x)
+    else:
+        mask = tf.broadcast_to(tf.cast(mask, tf.bool), tf.shape(x))
+        bits = tf.where(mask, bits, tf.int32.max)
+        count = tf.reduce_sum(tf.cast(mask, tf.int32))
+    bits = tf.reshape(bits, (-1,))
+    rank = tf.math.floordiv(count - 1, 2)
+
+    def body(step: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+        candidate = answer | tf.bitwise.left_shift(1, step)
+        below = tf.reduce_sum(tf.cast(bits < candidate, tf.int32))
+        return step - 1, tf.where(below <= rank, candidate, answer)
+
+    _, answer = tf.while_loop(
+        lambda step, _: step >= 0, body, (tf.constant(30), tf.constant(0)), maximum_iterations=31
+    )
+    return tf.stop_gradient(tf.bitcast(answer, tf.float32))
+
+
+class TrainStep(TrainStepBase):
+    """Steps without explicit state."""
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Run `update` (called by Keras)."""
+        # Keras builds the model before the first step on the other backends; here it leaves that
+        # to the forward pass, too late for an `update` that lists its variables first.
+        if not self.built:
+            self(keras.utils.unpack_x_y_sample_weight(data)[0])
+        return self.update(data)
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Run `evaluate_update`, or Keras's own step (called by Keras)."""
+        if hasattr(self, "evaluate_update"):
+            return self.evaluate_update(data)
+        return super().test_step(data)
+
+
+def _dense(grads: Sequence[Any]) -> list[Tensor | None]:
+    """Gradients of lookups come as slices, which the arithmetic of balancers cannot take."""
+    return [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]

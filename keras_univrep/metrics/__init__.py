@@ -1,0 +1,18 @@
+"""Numbers that summarise results over tasks, domains and episodes."""
+
+from keras_univrep.metrics.average_rank import average_rank
+from keras_univrep.metrics.confidence_interval import confidence_interval
+from keras_univrep.metrics.decathlon_score import DECATHLON_BASELINE, decathlon_score
+from keras_univrep.metrics.delta_mdl import delta_mdl
+from keras_univrep.metrics.delta_mtl import delta_mtl
+from keras_univrep.metrics.parameter_ratio import parameter_ratio
+
+__all__ = [
+    "DECATHLON_BASELINE",
+    "average_rank",
+    "confidence_interval",
+    "decathlon_score",
+    "delta_mdl",
+    "delta_mtl",
+    "parameter_ratio",
+]
