@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BACKENDS := tensorflow jax torch
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo smoke test test-all lint bench clean
+.PHONY: demo smoke test test-all lint bench docs clean
 
 # Runs again only when what is to be installed has changed.
 $(READY): setup.cfg pyproject.toml constraints.txt
@@ -43,3 +43,6 @@ bench: $(READY)  ## Side by side with plain torch.
 
 clean:
 	rm -rf $(VENV) build *.egg-info
+
+docs: $(READY)  ## docs/equations.md, from the docstrings.
+	$(BIN)/python docs/make_equations.py

@@ -63,6 +63,15 @@ class Scope(keras.StatelessScope):
 class TrainStepBase:
     """Checks and loss tracking of `TrainStep`; each backend adds `train_step` and `test_step`."""
 
+    # What `keras.Model` and the user's class bring.
+    update: Callable[[Any], dict[str, Tensor]]
+    optimizer: keras.optimizers.Optimizer
+    trainable_variables: list[keras.Variable]
+    non_trainable_variables: list[keras.Variable]
+    metrics_variables: list[keras.Variable]
+    metrics: list[keras.metrics.Metric]
+    built: bool
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not issubclass(cls, keras.Model):

@@ -12,9 +12,9 @@ from keras_univrep.types import Tensor
 if keras.backend.backend() == "tensorflow":
     from keras_univrep.backend import tensorflow as implementation
 elif keras.backend.backend() == "jax":
-    from keras_univrep.backend import jax as implementation
+    from keras_univrep.backend import jax as implementation  # type: ignore[no-redef]
 elif keras.backend.backend() == "torch":
-    from keras_univrep.backend import torch as implementation
+    from keras_univrep.backend import torch as implementation  # type: ignore[no-redef]
 else:
     raise ImportError(
         "keras_univrep needs Keras to run on TensorFlow, JAX or PyTorch. "

@@ -124,7 +124,7 @@ class TrainStep(TrainStepBase):
     def test_step(self, state: Sequence, data: Any) -> tuple[dict[str, Tensor], tuple]:
         """Run `evaluate_update`, or Keras's own step, on explicit state (called by Keras)."""
         if not hasattr(self, "evaluate_update"):
-            return super().test_step(state, data)
+            return super().test_step(state, data)  # type: ignore[misc]
         groups = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
         return _run(self.evaluate_update, groups, state, data)
 

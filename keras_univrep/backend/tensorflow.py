@@ -101,14 +101,14 @@ class TrainStep(TrainStepBase):
         # Keras builds the model before the first step on the other backends; here it leaves that
         # to the forward pass, too late for an `update` that lists its variables first.
         if not self.built:
-            self(keras.utils.unpack_x_y_sample_weight(data)[0])
+            self(keras.utils.unpack_x_y_sample_weight(data)[0])  # type: ignore[operator]
         return self.update(data)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Run `evaluate_update`, or Keras's own step (called by Keras)."""
         if hasattr(self, "evaluate_update"):
             return self.evaluate_update(data)
-        return super().test_step(data)
+        return super().test_step(data)  # type: ignore[misc]
 
 
 def _dense(grads: Sequence[Any]) -> list[Tensor | None]:

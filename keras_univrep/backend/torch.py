@@ -53,9 +53,8 @@ def vjp(
             for output, cotangent in zip(flat, tree.flatten(cotangents), strict=True)
             if output.requires_grad
         ]
-        if not pairs:
-            grads = zeros_for_none([None] * len(references), references)
-        else:
+        grads: Sequence[Tensor | None] = [None] * len(references)
+        if pairs:
             grads = torch.autograd.grad(
                 [output for output, _ in pairs],
                 references,
@@ -63,8 +62,8 @@ def vjp(
                 retain_graph=True,
                 allow_unused=True,
             )
-            grads = zeros_for_none(grads, references)
-        return grads[:count], grads[count:]
+        dense = zeros_for_none(grads, references)
+        return dense[:count], dense[count:]
 
     return tree.map_structure(_detach, outputs), tree.map_structure(_detach, aux), pullback
 
@@ -129,7 +128,7 @@ class TrainStep(TrainStepBase):
         """Run `evaluate_update`, or Keras's own step (called by Keras)."""
         if hasattr(self, "evaluate_update"):
             return self.evaluate_update(data)
-        return super().test_step(data)
+        return super().test_step(data)  # type: ignore[misc]
 
 
 def _detach(leaf: Any) -> Any:

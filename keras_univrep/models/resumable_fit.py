@@ -1,0 +1,124 @@
+"""Training that goes on where it was interrupted."""
+
+import math
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+BACKUP = "epoch-{}.weights.h5"
+
+
+def resumable_fit(
+    model: keras.Model,
+    data: Callable[[int], Any],
+    steps: int,
+    directory: str | pathlib.Path,
+    steps_per_epoch: int = 50,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **kwargs: Any,
+) -> dict[str, list[float]]:
+    """Trains a compiled model for a number of steps, keeping a backup after every epoch.
+
+    Called again with the same arguments after a kill, it restores weights, optimizer and metrics
+    of the last whole epoch and goes on from there with the batches that come next, so that the
+    result is that of an uninterrupted run. The backup is removed when the training is done.
+
+    Args:
+        model: A compiled model.
+        data: A function of the first step that returns an endless data set from there on.
+        steps: Steps of the whole training, a multiple of `steps_per_epoch`.
+        directory: Folder of the backup and of `history.csv`; made if missing.
+        steps_per_epoch: Steps between two backups.
+        callbacks: Further callbacks of `fit`.
+        **kwargs: Further arguments of `fit`.
+
+    Returns:
+        Each logged metric with its value after each epoch that this call ran.
+
+    Raises:
+        ValueError: If `steps` is not a positive multiple of `steps_per_epoch`.
+        RuntimeError: If the loss became infinite or NaN.
+
+    Example:
+        >>> import keras, numpy as np, tempfile
+        >>> from keras_univrep.models import resumable_fit
+        >>> model = keras.Sequential([keras.layers.Dense(1)])
+        >>> model.build((None, 3))
+        >>> model.compile("sgd", "mse")
+        >>> def data(first_step):
+        ...     while True:
+        ...         yield np.ones((2, 3)), np.ones((2, 1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     history = resumable_fit(model, data, 4, folder, steps_per_epoch=2)
+        >>> len(history["loss"])
+        2
+    """
+    if steps < 1 or steps % steps_per_epoch:
+        raise ValueError(
+            "`steps` must be a positive multiple of `steps_per_epoch`. Received: "
+            f"steps={steps}, steps_per_epoch={steps_per_epoch}. Round it."
+        )
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    done, backup = _latest_backup(directory)
+    if backup is not None:
+        # The optimizer's state is in the file, and is skipped unless its variables exist.
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(backup)
+    history = model.fit(
+        data(done * steps_per_epoch),
+        initial_epoch=done,
+        epochs=steps // steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=[
+            # The order matters: an epoch that ended in NaN is neither logged nor backed up.
+            _RaiseAtNaN(),
+            _Backup(directory),
+            keras.callbacks.CSVLogger(str(directory / "history.csv"), append=done > 0),
+            *callbacks,
+        ],
+        verbose=kwargs.pop("verbose", 0),
+        **kwargs,
+    )
+    for path in directory.glob(BACKUP.format("*")):
+        path.unlink()
+    return history.history
+
+
+class _RaiseAtNaN(keras.callbacks.Callback):
+    """Ends the training with an error after an epoch whose loss is no longer a number."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"The loss must stay finite. Received: loss={loss} in epoch {epoch + 1}. Lower the "
+                "learning rate, or look for images that are NaN. The backup is of the last epoch "
+                "with a finite loss."
+            )
+
+
+class _Backup(keras.callbacks.Callback):
+    """Keeps the state after the last epoch in one file, which is there whole or not at all."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__()
+        self.directory = directory
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        partial = self.directory / "partial.weights.h5"
+        self.model.save_weights(partial, overwrite=True)
+        old = list(self.directory.glob(BACKUP.format("*")))
+        partial.replace(self.directory / BACKUP.format(epoch + 1))
+        for path in old:
+            path.unlink()
+
+
+def _latest_backup(directory: pathlib.Path) -> tuple[int, pathlib.Path | None]:
+    found = {
+        int(path.name.split("-")[1].split(".")[0]): path
+        for path in directory.glob(BACKUP.format("*"))
+    }
+    return max(found.items()) if found else (0, None)

@@ -1,0 +1,6 @@
+"""Optimizers whose weight decay is the L2 penalty that the papers train with."""
+
+from keras_univrep.optimizers.coupled_adam import CoupledAdam
+from keras_univrep.optimizers.coupled_sgd import CoupledSGD
+
+__all__ = ["CoupledAdam", "CoupledSGD"]

@@ -1,0 +1,6 @@
+"""Pictures of what was learned."""
+
+from keras_univrep.plotting.neighbours import plot_neighbours
+from keras_univrep.plotting.similarity import plot_similarity
+
+__all__ = ["plot_neighbours", "plot_similarity"]

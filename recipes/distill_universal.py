@@ -1,0 +1,278 @@
+"""Distils five single-domain teachers into one universal network, beside its baselines.
+
+Paper: Li, Liu, Bilen, "Universal representations" (li2022), section 4.2 and the rows "Finetune",
+"MDL", "Ours" and "Ours (RA)" of table 6, on the five real domains that ship with the package at
+32x32 pixels, instead of the Visual Decathlon at 72.
+
+    python recipes/distill_universal.py --output_dir=runs/demo                  # 10 minutes
+    python recipes/distill_universal.py --output_dir=runs/long --preset=long    # hours
+    python recipes/distill_universal.py --output_dir=runs/smoke --smoke         # one minute
+
+As in the paper, the network of the largest domain (there ImageNet, here Omniglot) is trained from
+scratch, and the other teachers, the multi-domain network (MDL) and the universal networks start
+from it. The demo takes these five teachers from the package, where a run of the long preset put
+them; it trains the MDL baseline, the universal network and its form with residual adapters for the
+same number of steps, and reads the test splits once, at the end.
+
+Expected: docs/results.md. Hardware: two cores. A killed run goes on where it was when the same
+command is given again.
+"""
+
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+import rich.console
+import rich.table
+from absl import app, flags
+
+from keras_univrep import applications, datasets, evaluation, losses, metrics, models, plotting
+from keras_univrep.callbacks import ProgressBar
+from keras_univrep.optimizers import CoupledSGD
+
+# Steps of each stage; a stage of 0 steps takes the teachers that ship with the package.
+PRESETS = {
+    "demo": {"trunk": 0, "teacher": 0, "joint": 400},
+    "long": {"trunk": 4000, "teacher": 1000, "joint": 3000},
+    "smoke": {"trunk": 2, "teacher": 2, "joint": 2},
+}
+TRUNK = "omniglot"
+BATCH = {"eurosat": 32, "letters": 64, "omniglot": 128, "quickdraw": 64, "signdigits": 32}
+METHODS = {
+    "MDL": {"adapter": None, "distil": False},
+    "Universal": {"adapter": None, "distil": True},
+    "Universal (RA)": {"adapter": "parallel", "distil": True},
+}
+FOLDERS = {"MDL": "mdl", "Universal": "universal", "Universal (RA)": "universal_ra"}
+
+# Data
+BENCHMARK = flags.DEFINE_string("benchmark", "five_domains", "Name of the embedded benchmark.")
+SPLIT = flags.DEFINE_enum("split", "test", ["validation", "test"], "What the table is read on.")
+# Model
+WIDTH = flags.DEFINE_float("width", 0.25, "Factor of ResNet-26's channel numbers.")
+METHOD = flags.DEFINE_multi_enum("method", list(METHODS), list(METHODS), "What to train.")
+# Training
+PRESET = flags.DEFINE_enum("preset", "demo", list(PRESETS), "Steps of each stage.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of initialisation, order and augmentation.")
+STEPS = flags.DEFINE_integer("joint_steps", None, "Steps of each method, if not the preset's.")
+RATE = flags.DEFINE_float("learning_rate", 0.03, "Highest rate of the joint trainings.")
+FEATURE = flags.DEFINE_float("feature_weight", 1.0, "lambda_f of li2022 eq. 3.")
+PREDICTION = flags.DEFINE_float("prediction_weight", 1.0, "lambda_p of li2022 eq. 3.")
+TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Temperature of the prediction loss.")
+ANNEAL = flags.DEFINE_boolean("anneal", False, "Let the distillation fade to 0, as released.")
+TEACHERS = flags.DEFINE_string("teachers_dir", None, "Where teachers are kept; else output_dir.")
+# Output
+OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
+SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
+
+
+def make_model(num_classes, width, adapter, seed):
+    """Returns a network of one or several domains whose first weights `seed` fixes."""
+    keras.utils.set_random_seed(seed)
+    return applications.UniversalResNet26(
+        None, num_classes, width=width, adapter=adapter, end_activation=False
+    )
+
+
+def cosine_sgd(steps, rate, l2):
+    """Returns SGD with momentum: a short warm-up to `rate`, then a cosine to zero."""
+    warmup = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / 10, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+    )
+    return CoupledSGD(schedule, momentum=0.9, l2=l2, global_clipnorm=10.0)
+
+
+def train(model, network, title, domains, steps, folder, seed, **settings):
+    """Trains `network` as, or inside, a compiled model; returns the seconds that it took.
+
+    A stage that has finished is not run again, and one that was killed goes on; a folder that
+    holds a stage of other settings is left as it is.
+    """
+    folder = pathlib.Path(folder)
+    check_stage(folder, {"stage": title, "steps": steps, "seed": seed, **settings})
+    finished = folder / "finished.json"
+    if finished.exists():
+        network.load_weights(folder / "network.weights.h5")
+        return json.loads(finished.read_text())["seconds"]
+    start = time.time()
+    per_epoch = 50 if steps % 50 == 0 else steps
+
+    def batches(first_step):
+        return datasets.multi_domain_pipeline(
+            domains, "train", {n: BATCH.get(n, 64) for n in domains}, True, seed=seed,
+            first_step=first_step,
+        )  # fmt: skip
+
+    bar = ProgressBar(title, per_epoch, steps // per_epoch)
+    models.resumable_fit(model, batches, steps, folder, per_epoch, [bar])
+    seconds = time.time() - start
+    network.save_weights(folder / "network.weights.h5", overwrite=True)
+    finished.write_text(json.dumps({"seconds": seconds}))
+    return seconds
+
+
+def check_stage(folder, settings):
+    """Writes what a stage is made with, or raises an error if the folder says something else."""
+    path = folder / "settings.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
+    elif json.loads(path.read_text()) != settings:
+        raise ValueError(
+            f"{folder} must hold a stage of these settings: {settings}. Received: "
+            f"{path.read_text()}. Choose another --output_dir, or remove the folder."
+        )
+
+
+def train_teachers(domains, steps, width, folder, seed):
+    """Trains one network a domain, the first from scratch and the others from it."""
+    teachers, seconds = {}, 0.0
+    trunk_steps, teacher_steps = steps["trunk"], steps["teacher"]
+    for name in sorted(domains, key=lambda name: name != TRUNK):
+        domain = domains[name]
+        first = name == TRUNK
+        teacher = make_model({name: domain.num_classes}, width, None, seed)
+        if not first:
+            teacher.initialize_from(teachers[TRUNK])
+        count = trunk_steps if first else teacher_steps
+        teacher.compile(cosine_sgd(count, 0.1 if first else 0.03, l2=5e-4))
+        title, stage = f"teacher {name}", folder / f"teacher_{name}"
+        seconds += train(teacher, teacher, title, {name: domain}, count, stage, seed, width=width)
+        teachers[name] = teacher
+    return teachers, seconds
+
+
+def train_method(method, domains, teachers, steps, folder, seed, settings):
+    """Trains one network of all domains, with or without the teachers."""
+    num_classes = {name: domain.num_classes for name, domain in domains.items()}
+    width = teachers[TRUNK].backbone.width
+    student = make_model(num_classes, width, METHODS[method]["adapter"], seed)
+    student.initialize_from(teachers[TRUNK])
+    optimizer = cosine_sgd(steps, settings["learning_rate"], l2=1e-4)
+    model = student
+    if METHODS[method]["distil"]:
+        fade = keras.optimizers.schedules.PolynomialDecay(1.0, steps, 0.0)
+        model = models.UniversalDistiller(
+            student,
+            teachers,
+            temperature=settings["temperature"],
+            feature_weight=settings["feature_weight"],
+            prediction_weight=settings["prediction_weight"],
+            annealing=fade if settings["anneal"] else None,
+        )
+        optimizer = model.optimizer_groups(optimizer, steps)
+    model.compile(optimizer)
+    seconds = train(model, student, method, domains, steps, folder, seed, width=width, **settings)
+    return student, seconds
+
+
+def single_domain_row(teachers, domains, split, seconds):
+    """Returns the table row, and the accuracies, of one teacher a domain."""
+    accuracies = {
+        name: evaluation.domain_accuracy(teachers[name], {name: domain}, split)[name]
+        for name, domain in domains.items()
+    }
+    size = sum(teacher.count_params() for teacher in teachers.values())
+    return accuracies, row("Single-domain", accuracies, accuracies, size, teachers, seconds)
+
+
+def row(method, accuracies, reference, size, teachers, seconds):
+    """Returns one row of the table."""
+    backbone = teachers[TRUNK].backbone.count_params()
+    return {
+        "method": method,
+        **{name: round(value, 2) for name, value in accuracies.items()},
+        "mean": round(float(np.mean(list(accuracies.values()))), 2),
+        "score": round(metrics.decathlon_score(accuracies, reference), 1),
+        "delta_mdl": round(metrics.delta_mdl(accuracies, reference), 2),
+        "parameters": round(metrics.parameter_ratio(size, backbone), 3),
+        "seconds": round(seconds, 1),
+    }
+
+
+def draw(students, teachers, domains, folder):
+    """Draws neighbours across domains, and how similar each network is to the teachers."""
+    universal = students.get("Universal") or next(iter(students.values()))
+    features, images, similarity = {}, {}, {method: {} for method in students}
+    for name, domain in domains.items():
+        chosen = np.linspace(0, domain.size("test") - 1, 250).round().astype("int64")
+        images[name] = domain.arrays("test")[0][chosen]
+        features[name] = evaluation.domain_features(universal, domain, "test", limit=250)
+        target = evaluation.domain_features(teachers[name], domain, "test", limit=250)
+        for method, student in students.items():
+            own = evaluation.domain_features(student, domain, "test", limit=250)
+            similarity[method][name] = 1.0 - float(losses.CKA()(target, own))
+    queries = [(name, 10 + 30 * i) for i, name in enumerate(domains)]
+    plotting.plot_neighbours(folder / "neighbours.png", images, features, queries)
+    plotting.plot_similarity(
+        folder / "similarity.png", similarity, "CKA with each domain's teacher, test images"
+    )
+
+
+def show(table):
+    """Prints the table."""
+    console = rich.console.Console(width=140)
+    printed = rich.table.Table(title="Accuracy (per cent) and what it costs")
+    for column in table[0]:
+        printed.add_column(column, justify="left" if column == "method" else "right")
+    for line in table:
+        printed.add_row(*(str(value) for value in line.values()))
+    console.print(printed)
+
+
+def run(benchmark, split, width, methods, steps, settings, teachers_dir, output_dir, seed):
+    """Trains, evaluates, draws and writes; returns the table."""
+    start = time.time()
+    folder = pathlib.Path(output_dir)
+    domains = datasets.benchmark(benchmark)
+    if steps["trunk"]:
+        teachers, seconds = train_teachers(domains, steps, width, teachers_dir, seed)
+    else:
+        seconds = 0.0
+        teachers = {
+            name: applications.UniversalResNet26(f"five_domains_teacher_{name}") for name in domains
+        }
+    students, times = {}, {}
+    for method in methods:
+        students[method], times[method] = train_method(
+            method, domains, teachers, steps["joint"], folder / FOLDERS[method], seed, settings
+        )
+    reference, first = single_domain_row(teachers, domains, split, seconds)
+    table = [first]
+    for method, student in students.items():
+        accuracies = evaluation.domain_accuracy(student, domains, split)
+        table.append(
+            row(method, accuracies, reference, student.count_params(), teachers, times[method])
+        )
+        student.save(folder / f"{FOLDERS[method]}.keras")
+    draw(students, teachers, domains, folder)
+    show(table)
+    evaluation.write_results(
+        folder / "results.json", table, seed, time.time() - start,
+        split=split, steps=steps, settings=settings,
+    )  # fmt: skip
+    return table
+
+
+def main(_):
+    steps = dict(PRESETS["smoke" if SMOKE.value else PRESET.value])
+    if STEPS.value is not None:
+        steps["joint"] = STEPS.value
+    settings = {
+        "learning_rate": RATE.value,
+        "feature_weight": FEATURE.value,
+        "prediction_weight": PREDICTION.value,
+        "temperature": TEMPERATURE.value,
+        "anneal": ANNEAL.value,
+    }
+    run(
+        BENCHMARK.value, SPLIT.value, WIDTH.value, METHOD.value, steps, settings,
+        pathlib.Path(TEACHERS.value or OUTPUT.value), OUTPUT.value, SEED.value,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,79 @@
+"""Packs networks that `distill_universal.py` trained into the package, with what they score.
+
+    python recipes/pack_weights.py --teachers_dir=runs/teachers --run_dir=runs/demo --seed=0
+
+Reads the finished stages of a run, evaluates each network on the test splits, and writes the
+weights, their SHA-256 and the accuracies into `keras_univrep/applications/weights`, from where
+`UniversalResNet26(weights=...)` takes them. Takes a minute on two cores.
+"""
+
+import hashlib
+import json
+import pathlib
+
+from absl import app, flags
+
+from keras_univrep import applications, datasets, evaluation
+from keras_univrep.applications import weights_registry
+
+# Data
+BENCHMARK = flags.DEFINE_string("benchmark", "five_domains", "Name of the embedded benchmark.")
+TEACHERS = flags.DEFINE_string("teachers_dir", None, "Folder of the teachers.", required=True)
+RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, or None for the teachers only.")
+# Model
+WIDTH = flags.DEFINE_float("width", 0.25, "Factor of ResNet-26's channel numbers.")
+# Training
+SEED = flags.DEFINE_integer("seed", 0, "Seed that the run was given.")
+# Output
+OUTPUT = flags.DEFINE_string("output_dir", str(weights_registry.FOLDER), "Folder of the weights.")
+SMOKE = flags.DEFINE_boolean("smoke", False, "Evaluate on the validation splits.")
+
+METHODS = {"universal": None, "universal_ra": "parallel"}
+
+
+def pack(name, stage, domains, architecture, split, folder, recipe, seed):
+    """Writes one file of weights, and returns its entry in the registry."""
+    num_classes = {key: domain.num_classes for key, domain in domains.items()}
+    model = applications.UniversalResNet26(None, num_classes, **architecture)
+    model.load_weights(stage / "network.weights.h5")
+    path = folder / f"{name}.weights.h5"
+    model.save_weights(path, overwrite=True)
+    accuracies = evaluation.domain_accuracy(model, domains, split)
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "architecture": architecture,
+        "num_classes": num_classes,
+        "measured": {key: round(value, 2) for key, value in accuracies.items()},
+        "recipe": recipe,
+        "seed": seed,
+        "licence": "Apache-2.0; trained on the sets named in datasets/embedded/LICENSES.md",
+    }
+
+
+def main(_):
+    folder = pathlib.Path(OUTPUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    registry_path = folder / "registry.json"
+    registry = json.loads(registry_path.read_text()) if registry_path.exists() else {}
+    domains = datasets.benchmark(BENCHMARK.value)
+    split = "validation" if SMOKE.value else "test"
+    architecture = {"width": WIDTH.value, "end_activation": False}
+    command = "python recipes/distill_universal.py --preset={}"
+    for name, domain in domains.items():
+        stage = pathlib.Path(TEACHERS.value) / f"teacher_{name}"
+        registry[f"{BENCHMARK.value}_teacher_{name}"] = pack(
+            f"{BENCHMARK.value}_teacher_{name}", stage, {name: domain}, architecture, split,
+            folder, command.format("long"), SEED.value,
+        )  # fmt: skip
+    for method, adapter in METHODS.items() if RUN.value else ():
+        name = BENCHMARK.value + method.removeprefix("universal")
+        registry[name] = pack(
+            name, pathlib.Path(RUN.value) / method, domains, {**architecture, "adapter": adapter},
+            split, folder, command.format("demo"), SEED.value,
+        )  # fmt: skip
+    registry_path.write_text(json.dumps(registry, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
