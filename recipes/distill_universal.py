@@ -30,6 +30,7 @@ from absl import app, flags
 
 from keras_univrep import applications, datasets, evaluation, losses, metrics, models, plotting
 from keras_univrep.callbacks import ProgressBar
+from keras_univrep.evaluation.domain_batches import spread
 from keras_univrep.optimizers import CoupledSGD
 
 # Steps of each stage; a stage of 0 steps takes the teachers that ship with the package.
@@ -175,7 +176,7 @@ def single_domain_row(teachers, domains, split, seconds):
         name: evaluation.domain_accuracy(teachers[name], {name: domain}, split)[name]
         for name, domain in domains.items()
     }
-    size = sum(teacher.count_params() for teacher in teachers.values())
+    size = sum(teacher.backbone.count_params() for teacher in teachers.values())
     return accuracies, row("Single-domain", accuracies, accuracies, size, teachers, seconds)
 
 
@@ -198,8 +199,7 @@ def draw(students, teachers, domains, folder):
     universal = students.get("Universal") or next(iter(students.values()))
     features, images, similarity = {}, {}, {method: {} for method in students}
     for name, domain in domains.items():
-        chosen = np.linspace(0, domain.size("test") - 1, 250).round().astype("int64")
-        images[name] = domain.arrays("test")[0][chosen]
+        images[name] = domain.arrays("test")[0][spread(domain.size("test"), 250)]
         features[name] = evaluation.domain_features(universal, domain, "test", limit=250)
         target = evaluation.domain_features(teachers[name], domain, "test", limit=250)
         for method, student in students.items():
@@ -245,7 +245,7 @@ def run(benchmark, split, width, methods, steps, settings, teachers_dir, output_
     for method, student in students.items():
         accuracies = evaluation.domain_accuracy(student, domains, split)
         table.append(
-            row(method, accuracies, reference, student.count_params(), teachers, times[method])
+            row(method, accuracies, reference, student.backbone.count_params(), teachers, times[method])
         )
         student.save(folder / f"{FOLDERS[method]}.keras")
     draw(students, teachers, domains, folder)

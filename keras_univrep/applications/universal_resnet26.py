@@ -36,7 +36,7 @@ def UniversalResNet26(
         >>> import numpy as np
         >>> from keras_univrep.applications import UniversalResNet26
         >>> model = UniversalResNet26(weights="five_domains")
-        >>> model(np.zeros((1, 32, 32, 3), "float32"), domain="eurosat").shape
+        >>> tuple(model(np.zeros((1, 32, 32, 3), "float32"), domain="eurosat").shape)
         (1, 10)
 
     References:

@@ -38,15 +38,9 @@ def domain_features(
     """
     images = keras.Input(domain.image_shape)
     network = keras.Model(images, model.features(images, domain=domain.name, training=False))
-    features = np.concatenate(
+    return np.concatenate(
         [
             keras.ops.convert_to_numpy(network.predict_on_batch(batch))
-            for batch in domain_batches(domain, split, batch_size)
+            for batch in domain_batches(domain, split, batch_size, limit)
         ]
     )
-    return features if limit is None else features[spread(len(features), limit)]
-
-
-def spread(size: int, limit: int) -> np.ndarray:
-    """Returns `limit` indices (or all) spread evenly over `size`, int64."""
-    return np.unique(np.linspace(0, size - 1, min(size, limit)).round().astype("int64"))

@@ -52,7 +52,7 @@ class MultiDomainModel(keras.Model):
         >>> from keras_univrep.models import MultiDomainModel
         >>> model = MultiDomainModel(ResNet26(width=0.25), {"photo": 10, "sketch": 5})
         >>> x = np.ones((2, 32, 32, 3), "float32")
-        >>> {name: y.shape for name, y in model({"photo": x, "sketch": x}).items()}
+        >>> {name: tuple(y.shape) for name, y in model({"photo": x, "sketch": x}).items()}
         {'photo': (2, 10), 'sketch': (2, 5)}
 
     References:
