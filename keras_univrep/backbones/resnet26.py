@@ -15,7 +15,7 @@ from keras_univrep.layers import (
 from keras_univrep.layers.domain_names import check_domain, check_domains
 from keras_univrep.types import Shape, Tensor
 
-ADAPTERS = {"parallel": ParallelAdapter, "series": SeriesAdapter}
+ADAPTERS: dict[str, Any] = {"parallel": ParallelAdapter, "series": SeriesAdapter}
 STAGES = ("early", "mid", "late")
 PLACEMENTS = ("all", "half", "stem", *STAGES)
 
@@ -127,7 +127,7 @@ class ResNet26(keras.Model):
         self.stem = self._unit(
             sizes[0], 1, "all" in self.placement or "stem" in self.placement, "stem"
         )
-        self.blocks = []
+        self.blocks: list[_Block] = []
         for stage, filters in zip(STAGES, sizes[1:]):
             for number in range(4):
                 first = stage in self.placement or "all" in self.placement
@@ -179,7 +179,7 @@ class ResNet26(keras.Model):
     def _normalization(self) -> BatchNormalization | DomainBatchNormalization:
         if self.normalization == "domain":
             return DomainBatchNormalization(
-                self.domains, name="normalization", dtype=self.dtype_policy
+                self.domains or (), name="normalization", dtype=self.dtype_policy
             )
         return BatchNormalization(name="normalization", dtype=self.dtype_policy)
 
@@ -191,12 +191,13 @@ class ResNet26(keras.Model):
     def build(self, input_shape: Shape) -> None:
         if self.built:
             return
-        shape = (None, None, None, input_shape[-1])
-        for part in (self.stem, *self.blocks):
+        shape: Shape = (None, None, None, input_shape[-1])
+        parts: tuple[_Unit | _Block, ...] = (self.stem, *self.blocks)
+        for part in parts:
             part.build(shape)
             shape = part.compute_output_shape(shape)
         self.end_normalization.build(shape)
-        self.built = True
+        self.built: bool = True
 
     def call(
         self, images: Tensor, domain: str | None = None, training: bool | None = None
@@ -237,8 +238,9 @@ class ResNet26(keras.Model):
         for mine, theirs in pairs:
             mine.kernel.assign(theirs.kernel)
         normalizations = [(mine.normalization, theirs.normalization) for mine, theirs in pairs]
+        own = self.domains if self.normalization == "domain" else None
         for mine, theirs in (*normalizations, (self.end_normalization, trunk.end_normalization)):
-            for name in self.domains if self.normalization == "domain" else (None,):
+            for name in own or (None,):
                 target = mine if name is None else mine.normalization(name)
                 target.set_weights(_normalization_of(theirs, name).get_weights())
 

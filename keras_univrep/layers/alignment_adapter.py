@@ -80,7 +80,7 @@ class AlignmentAdapter(keras.layers.Layer):
             return
         hidden = channels
         if self.kind == "nonlinear":
-            hidden = 2 * channels
+            hidden = 2 * channels  # type: ignore[operator]  # Known whenever weights are made.
             self.hidden_kernel = self.add_weight(
                 shape=(channels, hidden),
                 initializer=fresh_initializer(self.kernel_initializer),

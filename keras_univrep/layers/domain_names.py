@@ -1,6 +1,15 @@
 """Checks of domain names, shared by every layer and model that keeps one part per domain."""
 
 from collections.abc import Sequence
+from typing import overload
+
+
+@overload
+def check_domains(domains: Sequence[str], owner: str) -> tuple[str, ...]: ...
+
+
+@overload
+def check_domains(domains: Sequence[str] | None, owner: str) -> tuple[str, ...] | None: ...
 
 
 def check_domains(domains: Sequence[str] | None, owner: str) -> tuple[str, ...] | None:
@@ -43,6 +52,14 @@ def check_domains(domains: Sequence[str] | None, owner: str) -> tuple[str, ...] 
             f"Received: domains={list(names)}. Pass `domains=None` for a single unnamed domain."
         )
     return names
+
+
+@overload
+def check_domain(domain: str | None, domains: tuple[str, ...], owner: str) -> str: ...
+
+
+@overload
+def check_domain(domain: str | None, domains: tuple[str, ...] | None, owner: str) -> str | None: ...
 
 
 def check_domain(domain: str | None, domains: tuple[str, ...] | None, owner: str) -> str | None:

@@ -94,7 +94,7 @@ class MultiDomainModel(keras.Model):
             )
         for head in self.heads:
             head.build((None, self.feature_size))
-        self.built = True
+        self.built: bool = True
 
     @property
     def feature_size(self) -> int:
@@ -228,7 +228,9 @@ class MultiDomainModel(keras.Model):
         images = keras.Input((None, None, getattr(self.backbone, "channels", 3)), name="images")
         return keras.Model(images, self(images, domain=domain), name=f"{self.name}_{domain}")
 
-    def compile(self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any):
+    def compile(
+        self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any
+    ) -> None:
         """Configures training; by default cross-entropy on logits, and accuracy, of each domain.
 
         Args:

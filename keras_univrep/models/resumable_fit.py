@@ -79,6 +79,8 @@ def resumable_fit(
             keras.callbacks.CSVLogger(str(directory / "history.csv"), append=done > 0),
             *callbacks,
         ],
+        # The order of the batches is the data's own affair: a resumed training depends on it.
+        shuffle=False,
         verbose=kwargs.pop("verbose", 0),
         **kwargs,
     )

@@ -205,7 +205,7 @@ class UniversalDistiller(keras.Model):
             return
         for adapter in self.alignment_adapters:
             adapter.build((None, self.student.feature_size))
-        self.built = True
+        self.built: bool = True
 
     def call(self, images: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Any]:
         if not training:
@@ -258,7 +258,9 @@ class UniversalDistiller(keras.Model):
         # The teachers take no part in an evaluation; their terms' zeros would read as a match.
         return {name: value for name, value in logs.items() if name not in self.trackers}
 
-    def compile(self, optimizer: Any = None, loss: Any = None, metrics: Any = None, **kwargs: Any):
+    def compile(
+        self, optimizer: Any = None, loss: Any = None, metrics: Any = None, **kwargs: Any
+    ) -> None:
         """Configures training; by default cross-entropy on logits, and accuracy, of each domain.
 
         Args:

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def plot_neighbours(
     return save_figure(figure, path)
 
 
-def _draw(axis, image: np.ndarray, title: str, framed: bool = False) -> None:
+def _draw(axis: Any, image: np.ndarray, title: str, framed: bool = False) -> None:
     axis.imshow(image)
     axis.set_title(title, fontsize=8)
     axis.set_xticks([])
