@@ -1,6 +1,6 @@
 """Writes docs/equations.md: every equation of the library, with the class that computes it.
 
-    make docs
+make docs
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """Packs networks that `distill_universal.py` trained into the package, with what they score.
 
-    python recipes/pack_weights.py --teachers_dir=runs/teachers --run_dir=runs/demo --seed=0
+    python recipes/pack_weights.py --teachers_dir=runs/long --run_dir=runs/long --seed=0
 
 Reads the finished stages of a run, evaluates each network on the test splits, and writes the
 weights, their SHA-256 and the accuracies into `keras_univrep/applications/weights`, from where
@@ -23,6 +23,7 @@ RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, or None for the tea
 # Model
 WIDTH = flags.DEFINE_float("width", 0.25, "Factor of ResNet-26's channel numbers.")
 # Training
+JOINT = flags.DEFINE_integer("joint_steps", 1000, "Steps that the run was given.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed that the run was given.")
 # Output
 OUTPUT = flags.DEFINE_string("output_dir", str(weights_registry.FOLDER), "Folder of the weights.")
@@ -66,11 +67,13 @@ def main(_):
             f"{BENCHMARK.value}_teacher_{name}", stage, {name: domain}, architecture, split,
             folder, command.format("long"), SEED.value,
         )  # fmt: skip
-    for method, adapter in METHODS.items() if RUN.value else ():
+    for method, adapter in METHODS.items():
+        if RUN.value is None or not (pathlib.Path(RUN.value) / method / "finished.json").exists():
+            continue
         name = BENCHMARK.value + method.removeprefix("universal")
         registry[name] = pack(
             name, pathlib.Path(RUN.value) / method, domains, {**architecture, "adapter": adapter},
-            split, folder, command.format("demo"), SEED.value,
+            split, folder, f"{command.format('demo')} --joint_steps={JOINT.value}", SEED.value,
         )  # fmt: skip
     registry_path.write_text(json.dumps(registry, indent=2) + "\n")
 

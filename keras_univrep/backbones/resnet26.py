@@ -15,7 +15,7 @@ from keras_univrep.layers import (
 from keras_univrep.layers.domain_names import check_domain, check_domains
 from keras_univrep.types import Shape, Tensor
 
-ADAPTERS: dict[str, Any] = {"parallel": ParallelAdapter, "series": SeriesAdapter}
+ADAPTERS = {"parallel": ParallelAdapter, "series": SeriesAdapter}
 STAGES = ("early", "mid", "late")
 PLACEMENTS = ("all", "half", "stem", *STAGES)
 
@@ -288,14 +288,14 @@ class _Unit(keras.layers.Layer):
 
     @property
     def kernel(self) -> keras.Variable:
-        adapted = isinstance(self.convolution, tuple(ADAPTERS.values()))
+        adapted = isinstance(self.convolution, (ParallelAdapter, SeriesAdapter))
         return (self.convolution.convolution if adapted else self.convolution).kernel
 
     def call(self, x: Tensor, domain: str | None = None, training: bool | None = None) -> Tensor:
         if self.pad:
             # "same" would pad an even image on one side only and so sample another grid.
             x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        if isinstance(self.convolution, tuple(ADAPTERS.values())):
+        if isinstance(self.convolution, (ParallelAdapter, SeriesAdapter)):
             x = self.convolution(x, domain=domain, training=training)
         else:
             x = self.convolution(x)

@@ -1,16 +1,18 @@
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import h5py
 import pytest
 
-RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "distill_universal.py"
+RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 
 
-def run(folder, *flags):
-    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
+def run(folder, *flags, recipe="distill_universal.py"):
+    command = [sys.executable, str(RECIPES / recipe), f"--output_dir={folder}", "--smoke", *flags]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
 
 
@@ -50,3 +52,31 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     process = run(folder, "--method=MDL", "--learning_rate=0.5")
     assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
     assert (folder / "mdl" / "network.weights.h5").read_bytes() == before
+
+
+def test_packed_weights_are_those_of_the_run(finished, tmp_path):
+    folder, _ = finished
+    flags = (f"--teachers_dir={folder}", f"--run_dir={folder}")
+    process = run(tmp_path, *flags, recipe="pack_weights.py")
+    assert process.returncode == 0, process.stderr[-3000:]
+    registry = json.loads((tmp_path / "registry.json").read_text())
+    assert len(registry) == 7 and {"five_domains", "five_domains_ra"} <= set(registry)
+    for entry in registry.values():
+        content = (tmp_path / entry["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"]
+    with h5py.File(tmp_path / "five_domains_ra.weights.h5") as packed:
+        with h5py.File(folder / "universal_ra" / "network.weights.h5") as trained:
+            assert weights(packed) == weights(trained)
+
+
+def weights(file):
+    found = {}
+    file.visititems(
+        lambda name, value: (
+            found.update({name: value[()].tobytes()})
+            if isinstance(value, h5py.Dataset) and "optimizer" not in name
+            else None
+        )
+    )
+    assert found
+    return found
