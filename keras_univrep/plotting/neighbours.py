@@ -48,16 +48,16 @@ def plot_neighbours(
     columns = 1 + len(images) * neighbours
     figure = new_figure(0.9 * columns, 1.05 * len(queries) + 0.5)
     axes = figure.subplots(len(queries), columns, squeeze=False)
-    for row, (domain, index) in zip(axes, queries):
-        _draw(row[0], images[domain][index], domain if row is axes[0] else "", framed=True)
-        row[0].set_title(domain, fontsize=8, fontweight="bold")
+    for number, (domain, index) in enumerate(queries):
+        row = axes[number]
+        _draw(row[0], images[domain][index], f"query: {domain}", framed=True)
         column = 1
         for name in images:
             order = np.argsort(-(unit[name] @ unit[domain][index]), kind="stable")
             if name == domain:
                 order = order[order != index]
             for rank in range(neighbours):
-                title = name if rank == neighbours // 2 and row is axes[0] else ""
+                title = name if rank == neighbours // 2 and number == 0 else ""
                 _draw(row[column], images[name][order[rank]], title)
                 column += 1
     return save_figure(figure, path)
