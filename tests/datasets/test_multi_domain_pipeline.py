@@ -68,3 +68,15 @@ def test_names_the_wrong_argument(
 ) -> None:
     with pytest.raises(error, match=words):
         multi_domain_pipeline(domains, "train", batch_size)
+
+
+def test_a_pipeline_that_begins_later_gives_the_batches_that_come_then():
+    arguments = ([A, C], "train", 4, True)
+    whole = list(multi_domain_pipeline(*arguments, seed=3).take(12))
+    late = list(multi_domain_pipeline(*arguments, seed=3, first_step=9).take(3))
+    for expected, found in zip(whole[9:], late, strict=True):
+        for part in (0, 1):
+            for name in expected[part]:
+                np.testing.assert_array_equal(
+                    expected[part][name].numpy(), found[part][name].numpy()
+                )
