@@ -3,8 +3,8 @@
 from typing import Any
 
 import keras
-from keras import ops
 
+from keras_univrep.optimizers.coupled_decay import add_decay, check_l2
 from keras_univrep.types import Tensor
 
 
@@ -36,22 +36,13 @@ class CoupledAdam(keras.optimizers.Adam):
     """
 
     def __init__(self, *args: Any, l2: float = 0.0, **kwargs: Any) -> None:
-        if l2 < 0 or kwargs.get("weight_decay"):
-            raise ValueError(
-                "`l2` must not be negative, and takes the place of `weight_decay`. Received: "
-                f"l2={l2}, weight_decay={kwargs.get('weight_decay')}. Pass one of them."
-            )
         super().__init__(*args, **kwargs)
-        self.l2 = l2
+        self.l2 = check_l2(l2, kwargs.get("weight_decay"))
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
-        if self.l2:
-            gradient = gradient + ops.cast(self.l2, gradient.dtype) * ops.cast(
-                variable, gradient.dtype
-            )
-        super().update_step(gradient, variable, learning_rate)
+        super().update_step(add_decay(gradient, variable, self.l2), variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2}
