@@ -41,6 +41,7 @@ PRESETS = {
     "smoke": {"trunk": 2, "teacher": 2, "joint": 2},
 }
 TRUNK = "omniglot"
+SMOKE_DOMAINS = [TRUNK, "signdigits"]
 BATCH = {"eurosat": 32, "letters": 64, "omniglot": 128, "quickdraw": 64, "signdigits": 32}
 METHODS = {
     "MDL": {"adapter": None, "distil": False},
@@ -51,6 +52,7 @@ FOLDERS = {"MDL": "mdl", "Universal": "universal", "Universal (RA)": "universal_
 
 # Data
 BENCHMARK = flags.DEFINE_string("benchmark", "five_domains", "Name of the embedded benchmark.")
+DOMAINS = flags.DEFINE_list("domains", None, "Some of its domains, omniglot among them; else all.")
 SPLIT = flags.DEFINE_enum("split", "test", ["validation", "test"], "What the table is read on.")
 # Model
 WIDTH = flags.DEFINE_float("width", 0.25, "Factor of ResNet-26's channel numbers.")
@@ -224,11 +226,10 @@ def show(table):
     console.print(printed)
 
 
-def run(benchmark, split, width, methods, steps, settings, teachers_dir, output_dir, seed):
+def run(domains, split, width, methods, steps, settings, teachers_dir, output_dir, seed):
     """Trains, evaluates, draws and writes; returns the table."""
     start = time.time()
     folder = pathlib.Path(output_dir)
-    domains = datasets.benchmark(benchmark)
     if steps["trunk"]:
         teachers, seconds = train_teachers(domains, steps, width, teachers_dir, seed)
     else:
@@ -278,8 +279,15 @@ def main(_):
         "temperature": TEMPERATURE.value,
         "anneal": ANNEAL.value,
     }
+    known = datasets.benchmark(BENCHMARK.value)
+    chosen = DOMAINS.value or (SMOKE_DOMAINS if SMOKE.value else list(known))
+    if not {TRUNK} <= set(chosen) <= set(known):
+        raise app.UsageError(
+            f"--domains must name some of {list(known)}, {TRUNK!r} among them. Received: {chosen}."
+        )
+    domains = {name: known[name] for name in chosen}
     run(
-        BENCHMARK.value, SPLIT.value, WIDTH.value, METHOD.value, steps, settings,
+        domains, SPLIT.value, WIDTH.value, METHOD.value, steps, settings,
         pathlib.Path(TEACHERS.value or OUTPUT.value), OUTPUT.value, SEED.value,
     )  # fmt: skip
 

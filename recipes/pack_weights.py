@@ -18,6 +18,7 @@ from keras_univrep.applications import weights_registry
 
 # Data
 BENCHMARK = flags.DEFINE_string("benchmark", "five_domains", "Name of the embedded benchmark.")
+DOMAINS = flags.DEFINE_list("domains", None, "The domains of the run, if not all.")
 TEACHERS = flags.DEFINE_string("teachers_dir", None, "Folder of the teachers.", required=True)
 RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, or None for the teachers only.")
 # Model
@@ -57,7 +58,11 @@ def main(_):
     folder.mkdir(parents=True, exist_ok=True)
     registry_path = folder / "registry.json"
     registry = json.loads(registry_path.read_text()) if registry_path.exists() else {}
-    domains = datasets.benchmark(BENCHMARK.value)
+    known = datasets.benchmark(BENCHMARK.value)
+    chosen = DOMAINS.value or list(known)
+    if not set(chosen) <= set(known):
+        raise app.UsageError(f"--domains must name some of {list(known)}. Received: {chosen}.")
+    domains = {name: known[name] for name in chosen}
     split = "validation" if SMOKE.value else "test"
     architecture = {"width": WIDTH.value, "end_activation": False}
     command = "python recipes/distill_universal.py --preset={}"

@@ -40,7 +40,7 @@ def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]
     stages = {path: path.stat().st_mtime_ns for path in folder.glob("*/network.weights.h5")}
-    assert len(stages) == 8
+    assert len(stages) == 5
     assert run(folder).returncode == 0
     assert json.loads((folder / "results.json").read_text())["table"] == first
     assert {path: path.stat().st_mtime_ns for path in stages} == stages
@@ -56,11 +56,11 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
 
 def test_packed_weights_are_those_of_the_run(finished, tmp_path):
     folder, _ = finished
-    flags = (f"--teachers_dir={folder}", f"--run_dir={folder}")
+    flags = (f"--teachers_dir={folder}", f"--run_dir={folder}", "--domains=omniglot,signdigits")
     process = run(tmp_path, *flags, recipe="pack_weights.py")
     assert process.returncode == 0, process.stderr[-3000:]
     registry = json.loads((tmp_path / "registry.json").read_text())
-    assert len(registry) == 7 and {"five_domains", "five_domains_ra"} <= set(registry)
+    assert len(registry) == 4 and {"five_domains", "five_domains_ra"} <= set(registry)
     for entry in registry.values():
         content = (tmp_path / entry["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
