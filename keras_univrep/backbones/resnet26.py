@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_univrep.layers import (
@@ -236,7 +237,8 @@ class ResNet26(keras.Model):
             )
         pairs = list(zip(self._units(), trunk._units()))
         for mine, theirs in pairs:
-            mine.kernel.assign(theirs.kernel)
+            # A copy: on JAX the two would share a buffer, which the first training step gives away.
+            mine.kernel.assign(np.array(ops.convert_to_numpy(theirs.kernel)))
         normalizations = [(mine.normalization, theirs.normalization) for mine, theirs in pairs]
         own = self.domains if self.normalization == "domain" else None
         for mine, theirs in (*normalizations, (self.end_normalization, trunk.end_normalization)):

@@ -64,3 +64,14 @@ def test_other_classes_of_a_shared_domain_are_refused():
     model = MultiDomainModel(ResNet26(width=0.125), {"photo": 5})
     with pytest.raises(ValueError, match="same classes"):
         model.initialize_from(trained({"photo": 4}))
+
+
+def test_training_the_new_network_leaves_the_trunk_as_it_was():
+    trunk = trained({"photo": 4})
+    before = logits(trunk, "photo")
+    model = MultiDomainModel(ResNet26(width=0.125), {"photo": 4})
+    model.initialize_from(trunk)
+    model.compile("sgd")
+    x = np.random.default_rng(1).normal(size=(4, 16, 16, 3)).astype("float32")
+    model.fit({"photo": x}, {"photo": np.arange(4)}, verbose=0)
+    np.testing.assert_array_equal(logits(trunk, "photo"), before)
