@@ -1,9 +1,11 @@
-"""Gradients, train steps and order statistics: the only framework-specific code of the library."""
+"""Gradients, train steps, convolutions, order statistics: all that is framework-specific."""
 
-from keras_univrep.backend.base import Scope
+from keras_univrep.backend.base import Scope, centre_tap
 from keras_univrep.backend.interface import (
     TrainStep,
     apply_gradients,
+    batch_normalization,
+    convolution,
     functional,
     gradients,
     lower_median,
@@ -15,6 +17,9 @@ __all__ = [
     "Scope",
     "TrainStep",
     "apply_gradients",
+    "batch_normalization",
+    "centre_tap",
+    "convolution",
     "functional",
     "gradients",
     "lower_median",

@@ -109,6 +109,65 @@ class TrainStepBase:
         )
 
 
+def centre_tap(adapter: Tensor, sizes: Sequence[int]) -> Tensor:
+    """diag_L(alpha) of rebuffi2018, section 3.1.2: an adapter with zeros around it.
+
+    Args:
+        adapter: (*1, channels, filters).
+        sizes: Odd kernel sizes.
+
+    Returns:
+        Tensor of shape (*sizes, channels, filters).
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> tuple(backend.centre_tap(ops.ones((1, 1, 2, 4)), (3, 3)).shape)
+    (3, 3, 2, 4)
+    """
+    if all(size == 1 for size in sizes):
+        return adapter
+    return ops.pad(adapter, [[(size - 1) // 2] * 2 for size in sizes] + [[0, 0]] * 2)
+
+
+def under_centre(
+    inputs: Tensor, outputs: Tensor, sizes: Sequence[int], strides: Sequence[int],
+    padding: str, dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """The pixels under the centre tap, of two spatial axes; of the shape of `outputs`."""
+    if padding == "same":  # at stride 1, where it is symmetric
+        return inputs
+    rows, columns = (
+        slice(d * (size - 1) // 2, d * (size - 1) // 2 + (count - 1) * stride + 1, stride)
+        for d, size, stride, count in zip(
+            dilation, sizes, strides, ops.shape(outputs)[1:3], strict=True
+        )
+    )
+    return inputs[:, rows, columns]
+
+
+def normalize_by_operations(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalises with the moments of the batch.
+
+    Not `ops.moments`: on TensorFlow it takes the mean in the variance for a constant, which is
+    right for first derivatives only.
+    """
+    axes = tuple(range(len(inputs.shape) - 1))
+    mean = ops.mean(inputs, axis=axes)
+    variance = ops.mean(ops.square(inputs - mean), axis=axes)
+    return normalize(inputs, gamma, beta, epsilon, mean, variance), mean, variance
+
+
+def normalize(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, mean: Tensor, variance: Tensor
+) -> Tensor:
+    """Normalises with given moments."""
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    return inputs * scale + (beta - mean * scale)
+
+
 def carry_out(updates: Iterable[tuple[keras.Variable, Tensor]]) -> None:
     """Assign the recorded `updates` of a scope to whatever encloses it."""
     for variable, value in updates:

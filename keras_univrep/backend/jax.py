@@ -1,5 +1,6 @@
 """Gradients, train step and order statistics on JAX; the contracts are in `interface`."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,13 +9,16 @@ import jax.numpy as jnp
 import keras
 from keras import tree
 
+from keras_univrep.backend import base
 from keras_univrep.backend.base import (
     Pullback,
     Scope,
     TrainStepBase,
     carry_out,
+    centre_tap,
     optimizer_order,
     read,
+    under_centre,
 )
 from keras_univrep.types import Tensor
 
@@ -106,6 +110,58 @@ def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
     answer = jax.lax.fori_loop(0, 31, body, jnp.int32(0))
     return jax.lax.bitcast_convert_type(answer, jnp.float32)
+
+
+def convolution(
+    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
+) -> Tensor:
+    """By Keras."""
+    return keras.ops.conv(inputs, kernel, list(strides), padding, "channels_last", list(dilation))
+
+
+def adapted_convolution(
+    inputs: Tensor, kernel: Tensor, adapter: Tensor,
+    strides: Sequence[int], padding: str, dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """One convolution; the compiler drops the kernel's gradient where nothing asks for it."""
+    return _adapted_convolution(inputs, kernel, adapter, tuple(strides), padding, tuple(dilation))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _adapted_convolution(
+    inputs: Tensor, kernel: Tensor, adapter: Tensor,
+    strides: tuple[int, ...], padding: str, dilation: tuple[int, ...],
+) -> Tensor:  # fmt: skip
+    fused = kernel + centre_tap(adapter, kernel.shape[:2])
+    return convolution(inputs, fused, strides, padding, dilation)
+
+
+def _adapted_forward(
+    inputs: Tensor, kernel: Tensor, adapter: Tensor,
+    strides: tuple[int, ...], padding: str, dilation: tuple[int, ...],
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # fmt: skip
+    fused = kernel + centre_tap(adapter, kernel.shape[:2])
+    return convolution(inputs, fused, strides, padding, dilation), (inputs, fused)
+
+
+def _adapted_backward(
+    strides: tuple[int, ...], padding: str, dilation: tuple[int, ...],
+    kept: tuple[Tensor, Tensor], cotangent: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    inputs, fused = kept
+    _, pull = jax.vjp(lambda x, f: convolution(x, f, strides, padding, dilation), inputs, fused)
+    by_inputs, by_kernel = pull(cotangent)
+    pixels = under_centre(inputs, cotangent, fused.shape[:2], strides, padding, dilation)
+    by_adapter = jnp.einsum("bhwc,bhwf->cf", pixels, cotangent)
+    return by_inputs, by_kernel, by_adapter[None, None]
+
+
+_adapted_convolution.defvjp(_adapted_forward, _adapted_backward)
+
+
+# Operations of Keras, which the compiler of either fuses.
+batch_normalization = base.normalize_by_operations
+normalize = base.normalize
 
 
 class TrainStep(TrainStepBase):

@@ -7,11 +7,14 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from keras_univrep.backend import base
 from keras_univrep.backend.base import (
     Pullback,
     TrainStepBase,
+    centre_tap,
     optimizer_order,
     read,
+    under_centre,
     zeros_for_none,
 )
 from keras_univrep.types import Tensor
@@ -91,6 +94,57 @@ def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
         lambda step, _: step >= 0, body, (tf.constant(30), tf.constant(0)), maximum_iterations=31
     )
     return tf.stop_gradient(tf.bitcast(answer, tf.float32))
+
+
+def convolution(
+    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
+) -> Tensor:
+    """By Keras."""
+    return keras.ops.conv(inputs, kernel, list(strides), padding, "channels_last", list(dilation))
+
+
+def adapted_convolution(
+    inputs: Tensor, kernel: Tensor, adapter: Tensor,
+    strides: Sequence[int], padding: str, dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """One convolution; a graph drops the kernel's gradient where nothing asks for it."""
+    sizes = kernel.shape[:2]
+
+    @tf.custom_gradient
+    def adapted(inputs: Tensor, kernel: Tensor, adapter: Tensor) -> tuple[Tensor, Callable]:
+        fused = kernel + centre_tap(adapter, sizes)
+        outputs = convolution(inputs, fused, strides, padding, dilation)
+
+        def backward(cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            window = {
+                "strides": [1, *strides, 1],
+                "dilations": [1, *dilation, 1],
+                "padding": padding.upper(),
+                "out_backprop": cotangent,
+            }
+            by_inputs = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(inputs), filter=fused, **window
+            )
+            by_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                input=inputs, filter_sizes=kernel.shape, **window
+            )
+            pixels = under_centre(inputs, cotangent, sizes, strides, padding, dilation)
+            by_adapter = tf.matmul(
+                tf.reshape(pixels, (-1, kernel.shape[2])),
+                tf.reshape(cotangent, (-1, kernel.shape[3])),
+                transpose_a=True,
+            )
+            return by_inputs, by_kernel, tf.reshape(by_adapter, adapter.shape)
+
+        return outputs, backward
+
+    # As tensors: a custom gradient would take variables for something that it captured.
+    return adapted(*(tf.convert_to_tensor(x) for x in (inputs, kernel, adapter)))
+
+
+# Operations of Keras, which the compiler of either fuses.
+batch_normalization = base.normalize_by_operations
+normalize = base.normalize
 
 
 class TrainStep(TrainStepBase):

@@ -6,14 +6,17 @@ from typing import Any
 import keras
 import torch
 from keras import tree
+from torch.nn import functional as functional_nn
 
 from keras_univrep.backend.base import (
     Pullback,
     Scope,
     TrainStepBase,
     carry_out,
+    centre_tap,
     optimizer_order,
     read,
+    under_centre,
     zeros_for_none,
 )
 from keras_univrep.types import Tensor
@@ -117,6 +120,89 @@ def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
     return torch.nan_to_num(torch.nanmedian(x), nan=0.0, posinf=torch.inf)
 
 
+def convolution(
+    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
+) -> Tensor:
+    """On the channels-last memory as it lies; Keras's own copies it to channels first and back."""
+    dtype = torch.promote_types(inputs.dtype, kernel.dtype)
+    inputs, kernel = inputs.to(dtype), kernel.to(dtype)
+    inputs, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
+    return _convolve(inputs, _filters_first(kernel), strides, pads, dilation)
+
+
+def adapted_convolution(
+    inputs: Tensor, kernel: Tensor, adapter: Tensor,
+    strides: Sequence[int], padding: str, dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """One convolution whose backward pass computes what is asked for."""
+    # "same" is symmetric here, as the interface keeps other cases away: nothing is padded.
+    _, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
+    return _AdaptedConvolution.apply(inputs, kernel, adapter, strides, pads, dilation)[0]
+
+
+class _AdaptedConvolution(torch.autograd.Function):
+    """`adapted_convolution`, as autograd takes it; also gives the kernel, which backward needs."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(inputs, kernel, adapter, strides, pads, dilation):  # type: ignore[override]
+        fused = _filters_first(kernel + centre_tap(adapter, kernel.shape[:2]))
+        return _convolve(inputs, fused, strides, pads, dilation), fused
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # type: ignore[override]
+        images, kernel, adapter, ctx.strides, ctx.pads, ctx.dilation = inputs
+        ctx.sizes = kernel.shape[:2]
+        ctx.adapter_shape = adapter.shape
+        ctx.save_for_backward(images, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx, cotangent, _):  # type: ignore[override]
+        inputs, fused = ctx.saved_tensors
+        of_inputs, of_kernel, of_adapter = ctx.needs_input_grad[:3]
+        by_inputs, by_kernel, _ = torch.ops.aten.convolution_backward(
+            cotangent.movedim(-1, 1), inputs.movedim(-1, 1), fused, None,
+            ctx.strides, ctx.pads, ctx.dilation, False, [0, 0], 1, [of_inputs, of_kernel, False],
+        )  # fmt: skip
+        by_adapter = None
+        if of_adapter:
+            padding = "same" if any(ctx.pads) else "valid"
+            pixels = under_centre(inputs, cotangent, ctx.sizes, ctx.strides, padding, ctx.dilation)
+            by_adapter = torch.matmul(
+                pixels.reshape(-1, fused.shape[1]).T, cotangent.reshape(-1, fused.shape[0])
+            ).reshape(ctx.adapter_shape)
+        return (
+            by_inputs.movedim(1, -1) if of_inputs else None,
+            by_kernel.permute(2, 3, 1, 0) if of_kernel else None,
+            by_adapter,
+            None,
+            None,
+            None,
+        )
+
+
+def batch_normalization(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """By PyTorch's own operation, which gives the moments along with the outputs."""
+    outputs, mean, scale = torch.native_batch_norm(
+        inputs.movedim(-1, 1), gamma, beta, None, None, True, 0.0, epsilon
+    )
+    return outputs.movedim(1, -1), mean, (scale**-2 - epsilon).clamp_min(0.0)
+
+
+def normalize(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, mean: Tensor, variance: Tensor
+) -> Tensor:
+    """By PyTorch's own operation."""
+    outputs = functional_nn.batch_norm(
+        inputs.movedim(-1, 1), mean, variance, gamma, beta, False, 0.0, epsilon
+    )
+    return outputs.movedim(1, -1)
+
+
 class TrainStep(TrainStepBase):
     """Steps without explicit state."""
 
@@ -133,3 +219,43 @@ class TrainStep(TrainStepBase):
 
 def _detach(leaf: Any) -> Any:
     return leaf.detach() if torch.is_tensor(leaf) else leaf
+
+
+def _filters_first(kernel: Tensor) -> Tensor:
+    """From (*sizes, channels, filters) to (filters, channels, *sizes), channels last in memory.
+
+    One transposition of a matrix: torch has a fast form for that, and not for permuting four axes.
+    """
+    filters = kernel.reshape(-1, kernel.shape[-1]).t().contiguous()
+    return filters.view(-1, *kernel.shape[:-1]).movedim(-1, 1)
+
+
+def _convolve(
+    inputs: Tensor, filters: Tensor, strides: Sequence[int], pads: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    operation = (functional_nn.conv1d, functional_nn.conv2d, functional_nn.conv3d)[inputs.ndim - 3]
+    groups = inputs.shape[-1] // filters.shape[1]
+    outputs = operation(inputs.movedim(-1, 1), filters, None, strides, pads, dilation, groups)
+    return outputs.movedim(1, -1)
+
+
+def _pads(
+    inputs: Tensor, sizes: Sequence[int], strides: Sequence[int], padding: str,
+    dilation: Sequence[int],
+) -> tuple[Tensor, list[int]]:  # fmt: skip
+    """Zeros at each end of each axis, for the padding that Keras calls "same".
+
+    Where both ends need as many, the convolution adds them itself; else the inputs come padded.
+    """
+    rank = len(sizes) - 2
+    if padding == "valid":
+        return inputs, [0] * rank
+    totals = [
+        max((-(-length // stride) - 1) * stride + d * (taps - 1) + 1 - length, 0)
+        for length, taps, stride, d in zip(inputs.shape[1:-1], sizes, strides, dilation)
+    ]
+    if all(total % 2 == 0 for total in totals):
+        return inputs, [total // 2 for total in totals]
+    ends = [end for total in reversed(totals) for end in (total // 2, total - total // 2)]
+    return functional_nn.pad(inputs, [0, 0, *ends]), [0] * rank

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.types import Tensor
 
 
@@ -66,6 +67,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self, axis: int = -1, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
     ) -> None:
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        last = self.axis in (-1, len(inputs.shape) - 1)
+        own = self.center and self.scale and last and not (self.synchronized or self.renorm)
+        if mask is not None or not own:
+            return super().call(inputs, training=training, mask=mask)
+        # Half precision is too coarse for statistics.
+        narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
+        x = ops.cast(inputs, "float32") if narrow else inputs
+        learns = bool(training) and self.trainable
+        outputs, mean, variance = backend.batch_normalization(
+            x,
+            self.gamma,
+            self.beta,
+            self.epsilon,
+            None if learns else (self.moving_mean, self.moving_variance),
+        )
+        if learns:
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                old = ops.cast(moving, x.dtype)
+                moving.assign(
+                    ops.cast(old * self.momentum + batch * (1.0 - self.momentum), moving.dtype)
+                )
+        return ops.cast(outputs, self.compute_dtype)
 
     def _moments(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and variance, (channels,) each; Keras's hook for the statistics of the batch."""

@@ -1,0 +1,160 @@
+"""The backends' convolution is the plain one plus a branch at the centre, in every gradient."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_univrep import backend
+from tests import oracles
+
+CASES = [
+    {"size": size, "stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
+    for size, stride, dilation, groups, padding in itertools.product(
+        (1, 3, 5), (1, 2), (1, 2), (1, 2), ("valid", "same")
+    )
+    # Keras refuses strides with dilation.
+    if stride == 1 or dilation == 1
+]
+
+
+def arrays(size: int, groups: int = 1, rank: int = 2) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(2, *(12, 11, 10)[:rank], 4))
+    kernel = rng.normal(size=(*(size,) * rank, 4 // groups, 6))
+    return x, kernel, rng.normal(size=(*(1,) * rank, 4 // groups, 6))
+
+
+def expected(x, kernel, alpha, size, **arguments) -> np.ndarray:
+    plain = oracles.convolution(x, kernel, **arguments)
+    flat = alpha.reshape(alpha.shape[-2:])
+    return plain + oracles.centre_branch(x, flat, (size,) * (x.ndim - 2), **arguments)
+
+
+def run(x, kernel, alpha, case, trains):
+    return backend.convolution(
+        x, kernel, alpha, (case["stride"],), case["padding"], (case["dilation"],), trains
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_adapter_is_a_branch_at_the_centre_tap(case):
+    x, kernel, alpha = arrays(case["size"], case["groups"])
+    arguments = {key: value for key, value in case.items() if key != "size"}
+    right = expected(x, kernel, alpha, case["size"], **arguments)
+    for trains in (True, False):
+        values = [array.astype("float32") for array in (x, kernel, alpha)]
+        outputs = ops.convert_to_numpy(run(*values, case, trains))
+        np.testing.assert_allclose(outputs, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients_do_not_depend_on_what_was_announced(case):
+    x, kernel, alpha = arrays(case["size"], case["groups"])
+    arguments = {key: value for key, value in case.items() if key != "size"}
+    shape = expected(x, kernel, alpha, case["size"], **arguments).shape
+    cotangent = ops.convert_to_tensor(np.random.default_rng(1).normal(size=shape).astype("float32"))
+    values = [ops.convert_to_tensor(array.astype("float32")) for array in (x, kernel, alpha)]
+    found = []
+    for trains in (True, False):
+        _, grads = backend.value_and_grad(
+            lambda v, trains=trains: (ops.sum(run(*v, case, trains) * cotangent), None), values
+        )
+        found.append([ops.convert_to_numpy(grad) for grad in grads])
+    for announced, lean in zip(*found, strict=True):
+        scale = np.abs(announced).max()
+        np.testing.assert_allclose(lean, announced, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradient_of_alpha_is_the_central_difference(stride):
+    x, kernel, alpha = arrays(3)
+    case = {"stride": stride, "dilation": 1, "padding": "valid"}
+    cotangent = np.random.default_rng(2).normal(
+        size=expected(x, kernel, alpha, 3, stride=stride).shape
+    )
+
+    def loss(alpha: np.ndarray) -> float:
+        return float(np.sum(cotangent * expected(x, kernel, alpha, 3, stride=stride)))
+
+    fixed = [ops.convert_to_tensor(array.astype("float32")) for array in (x, kernel)]
+    weights = ops.convert_to_tensor(cotangent.astype("float32"))
+    _, (grad,) = backend.value_and_grad(
+        lambda v: (ops.sum(run(*fixed, v[0], case, False) * weights), None),
+        [alpha.astype("float32")],
+    )
+    grad = ops.convert_to_numpy(grad)
+    for index in [(0, 0, 0, 0), (0, 0, 3, 5), (0, 0, 2, 1)]:
+        step = np.zeros_like(alpha)
+        step[index] = 1e-5
+        difference = (loss(alpha + step) - loss(alpha - step)) / 2e-5
+        np.testing.assert_allclose(grad[index], difference, rtol=1e-4)
+
+
+def test_second_derivative_passes_through_the_lean_gradient():
+    x, kernel, alpha = (array.astype("float32") for array in arrays(3))
+    case = {"stride": 1, "dilation": 1, "padding": "same"}
+
+    def slope(values, trains):
+        def loss(inner):
+            return ops.sum(run(x, kernel, inner[0], case, trains) ** 3) / 1000.0, None
+
+        _, (grad,) = backend.value_and_grad(loss, values)
+        return ops.sum(grad**2), None
+
+    found = [
+        ops.convert_to_numpy(backend.value_and_grad(lambda v, t=trains: slope(v, t), [alpha])[1][0])
+        for trains in (True, False)
+    ]
+    assert np.abs(found[0]).max() > 0
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-4 * np.abs(found[0]).max())
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_one_and_three_axes(rank):
+    x, kernel, alpha = arrays(3, rank=rank)
+    values = [array.astype("float32") for array in (x, kernel, alpha)]
+    right = expected(x, kernel, alpha, 3)
+    outputs = ops.convert_to_numpy(backend.convolution(*values))
+    np.testing.assert_allclose(outputs, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
+
+
+def test_compiled_training_moves_the_adapter_alone():
+    """A graph that asks for the adapter's gradient only, as a frozen trunk does."""
+    x, kernel, alpha = (array.astype("float32") for array in arrays(3))
+
+    class Adapted(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.kernel = self.add_weight(shape=kernel.shape, trainable=False, name="kernel")
+            self.alpha = self.add_weight(shape=alpha.shape, name="alpha")
+            self.kernel.assign(kernel)
+            self.alpha.assign(alpha)
+            self.built = True
+
+        def call(self, inputs):
+            return backend.convolution(inputs, self.kernel, self.alpha, kernel_trains=False)
+
+    model = Adapted()
+    model.compile(keras.optimizers.SGD(1.0), "mean_squared_error")
+    target = np.zeros(model(x).shape, "float32")
+    model.fit(x, target, batch_size=2, epochs=1, verbose=0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.kernel), kernel)
+    outputs = expected(x, kernel, alpha, 3)
+    step = 2 * outputs / outputs.size
+    centre = x[:, 1:-1, 1:-1].reshape(-1, 4).astype("float64")
+    moved = alpha.reshape(4, 6) - centre.T @ step.reshape(-1, 6)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.alpha).reshape(4, 6), moved, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_half_precision_stays_half():
+    x, kernel, alpha = (ops.cast(array, "bfloat16") for array in arrays(3))
+    for trains in (True, False):
+        outputs = backend.convolution(x, kernel, alpha, kernel_trains=trains)
+        assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
