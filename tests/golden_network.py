@@ -39,8 +39,8 @@ def set_golden_weights(network: ResNet26) -> None:
     for unit in units:
         convolution = unit.convolution
         if isinstance(convolution, (ParallelAdapter, SeriesAdapter)):
-            for alpha in convolution.adapter_kernels:
+            for alpha in [part.kernel for part in convolution.parts]:
                 shape = tuple(alpha.shape)
                 alpha.assign(golden_kernel(1, *shape[-2:]).reshape(shape))
-            convolution = convolution.convolution
+            convolution = convolution.layer
         convolution.kernel.assign(golden_kernel(3, *convolution.kernel.shape[-2:]))

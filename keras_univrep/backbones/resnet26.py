@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_univrep.layers import (
     BatchNormalization,
+    Conv2D,
     DomainBatchNormalization,
     ParallelAdapter,
     SeriesAdapter,
@@ -19,6 +20,7 @@ from keras_univrep.types import Shape, Tensor
 ADAPTERS = {"parallel": ParallelAdapter, "series": SeriesAdapter}
 STAGES = ("early", "mid", "late")
 PLACEMENTS = ("all", "half", "stem", *STAGES)
+NORMALIZATIONS = ("shared", "domain", "folded")
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
@@ -52,7 +54,8 @@ class ResNet26(keras.Model):
         placement: Which convolutions are adapted: `"all"` (with the stem), `"half"` (the second of
             each block), `"stem"`, a stage, `"early"`, `"mid"` or `"late"`; or several of these.
         normalization: `"domain"` for a batch normalisation of each domain's own, or `"shared"`.
-            Defaults to `"domain"` where there are adapters.
+            Defaults to `"domain"` where there are adapters. `"folded"`: convolutions have a bias
+            and no normalisation after them, as `compression.fuse` makes it; the last one stays.
         width: Factor of all channel numbers (rebuffi2018, figure 4).
         end_activation: Whether a ReLU follows the last batch normalisation.
         adapter_initializer: Initializer of the adapters.
@@ -105,7 +108,7 @@ class ResNet26(keras.Model):
         self.domains = check_domains(domains, self.name)
         self.adapter = _one_of("adapter", adapter, (*ADAPTERS, None))
         self.placement = _check_placement(placement)
-        self.normalization = _one_of("normalization", normalization, ("shared", "domain"))
+        self.normalization = _one_of("normalization", normalization, NORMALIZATIONS)
         self.width = width
         self.end_activation = end_activation
         self.adapter_initializer = keras.initializers.get(adapter_initializer)
@@ -146,12 +149,12 @@ class ResNet26(keras.Model):
         self.build((None, None, None, channels))
 
     def _unit(self, filters: int, strides: int, adapted: bool, name: str) -> "_Unit":
-        convolution = keras.layers.Conv2D(
+        convolution = Conv2D(
             filters,
             3,
             strides=strides,
             padding="same" if strides == 1 else "valid",
-            use_bias=False,
+            use_bias=self.normalization == "folded",
             data_format="channels_last",
             kernel_initializer=keras.initializers.VarianceScaling(
                 2.0, mode="fan_out", distribution="untruncated_normal"
@@ -171,7 +174,7 @@ class ResNet26(keras.Model):
             )
         return _Unit(
             convolution,
-            self._normalization(),
+            None if self.normalization == "folded" else self._normalization(),
             pad=strides > 1,
             name=name,
             dtype=self.dtype_policy,
@@ -203,10 +206,7 @@ class ResNet26(keras.Model):
     def call(
         self, images: Tensor, domain: str | None = None, training: bool | None = None
     ) -> Tensor:
-        if self.depends_on_domain:
-            domain = check_domain(domain, self.domains, self.name)
-        elif domain is not None and self.domains is not None:
-            check_domain(domain, self.domains, self.name)
+        domain = self._check_domain(domain)
         _check_images(images, self.channels, self.name)
         x = self.stem(images, domain=domain, training=training)
         for block in self.blocks:
@@ -215,6 +215,21 @@ class ResNet26(keras.Model):
         if self.end_activation:
             x = ops.relu(x)
         return ops.mean(x, axis=(1, 2)) if self.pooling else x
+
+    def compute_output_spec(
+        self, images: Tensor, domain: str | None = None, training: bool | None = None
+    ) -> keras.KerasTensor:
+        """Returns the shape and dtype of the features, without running the network."""
+        # Keras would run it on made-up sizes where one is unknown, which are no multiples of 8.
+        self._check_domain(domain)
+        _check_images(images, self.channels, self.name)
+        sizes = () if self.pooling else tuple(size and size // 8 for size in images.shape[1:3])
+        return keras.KerasTensor((images.shape[0], *sizes, self.filters), self.compute_dtype)
+
+    def _check_domain(self, domain: str | None) -> str | None:
+        if self.depends_on_domain or (domain is not None and self.domains is not None):
+            return check_domain(domain, self.domains, self.name)
+        return domain
 
     def initialize_from(self, trunk: "ResNet26") -> None:
         """Copies the convolutions and batch normalisations of another network into this one.
@@ -227,13 +242,20 @@ class ResNet26(keras.Model):
                 of this one.
 
         Raises:
-            ValueError: If the widths differ, or a domain's normalisation is missing.
+            ValueError: If the widths differ, or a domain's normalisation is missing, or the
+                normalisations of one of the networks are folded.
         """
         if trunk.width != self.width or trunk.channels != self.channels:
             raise ValueError(
                 "`trunk` must have this network's width and channels. Received: "
                 f"width={trunk.width}, channels={trunk.channels}; here {self.width}, "
                 f"{self.channels}. Build one of them anew."
+            )
+        if "folded" in (trunk.normalization, self.normalization):
+            raise ValueError(
+                "Both networks must have their normalisations, which a folded one no longer has. "
+                f"Received: normalization={trunk.normalization!r}; here {self.normalization!r}. "
+                "Start from the network before `compression.fuse`, or `unfuse` it."
             )
         pairs = list(zip(self._units(), trunk._units()))
         for mine, theirs in pairs:
@@ -267,12 +289,12 @@ class ResNet26(keras.Model):
 
 
 class _Unit(keras.layers.Layer):
-    """A convolution, adapted or not, and the batch normalisation after it."""
+    """A convolution, adapted or not, and the batch normalisation after it, if not folded."""
 
     def __init__(
         self,
         convolution: keras.layers.Layer,
-        normalization: keras.layers.Layer,
+        normalization: keras.layers.Layer | None,
         pad: bool,
         **kwargs: Any,
     ) -> None:
@@ -283,7 +305,8 @@ class _Unit(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         self.convolution.build(input_shape)
-        self.normalization.build(self.convolution.compute_output_shape(input_shape))
+        if self.normalization is not None:
+            self.normalization.build(self.convolution.compute_output_shape(input_shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.convolution.compute_output_shape(input_shape)
@@ -291,7 +314,7 @@ class _Unit(keras.layers.Layer):
     @property
     def kernel(self) -> keras.Variable:
         adapted = isinstance(self.convolution, (ParallelAdapter, SeriesAdapter))
-        return (self.convolution.convolution if adapted else self.convolution).kernel
+        return (self.convolution.layer if adapted else self.convolution).kernel
 
     def call(self, x: Tensor, domain: str | None = None, training: bool | None = None) -> Tensor:
         if self.pad:
@@ -301,6 +324,8 @@ class _Unit(keras.layers.Layer):
             x = self.convolution(x, domain=domain, training=training)
         else:
             x = self.convolution(x)
+        if self.normalization is None:
+            return x
         return _normalize(self.normalization, x, domain, training)
 
 

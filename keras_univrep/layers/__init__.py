@@ -2,14 +2,22 @@
 
 from keras_univrep.layers.alignment_adapter import AlignmentAdapter
 from keras_univrep.layers.batch_normalization import BatchNormalization
+from keras_univrep.layers.conv2d import Conv2D
+from keras_univrep.layers.deep_adaptation import DeepAdaptation
 from keras_univrep.layers.domain_batch_normalization import DomainBatchNormalization
+from keras_univrep.layers.domain_copy import DomainCopy
 from keras_univrep.layers.parallel_adapter import ParallelAdapter
+from keras_univrep.layers.piggyback_mask import PiggybackMask
 from keras_univrep.layers.series_adapter import SeriesAdapter
 
 __all__ = [
     "AlignmentAdapter",
     "BatchNormalization",
+    "Conv2D",
+    "DeepAdaptation",
     "DomainBatchNormalization",
+    "DomainCopy",
     "ParallelAdapter",
+    "PiggybackMask",
     "SeriesAdapter",
 ]

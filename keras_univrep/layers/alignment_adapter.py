@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.layers.convolution_adapter import fresh_initializer
+from keras_univrep.layers.adapted_layer import fresh_initializer
 from keras_univrep.types import Shape, Tensor
 
 KINDS = ("linear", "nonlinear", "none")

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 
 from keras_univrep.layers.batch_normalization import BatchNormalization
-from keras_univrep.layers.domain_names import check_domain, check_domains
+from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class DomainBatchNormalization(keras.layers.Layer):
+class DomainBatchNormalization(DomainBank):
     """One batch normalisation for each domain, chosen by name.
 
     Equation:
@@ -61,34 +61,32 @@ class DomainBatchNormalization(keras.layers.Layer):
         epsilon: float = 1e-5,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         if domains is None:
             raise ValueError(
                 "`domains` of DomainBatchNormalization must hold at least one name. Received: "
                 "domains=None. Use BatchNormalization for statistics that all domains share."
             )
-        self.domains = check_domains(domains, self.name)
+        super().__init__(domains, **kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
-        self.normalizations = [
-            BatchNormalization(
-                momentum=momentum,
-                epsilon=epsilon,
-                name=f"normalization_{name}",
-                dtype=self.dtype_policy,
-            )
-            for name in self.domains
-        ]
 
     def build(self, input_shape: Shape) -> None:
-        for normalization in self.normalizations:
-            normalization.build(input_shape)
+        self.any_shape = (None,) * (len(input_shape) - 1) + (input_shape[-1],)
+        self.make_parts()
+
+    def make_part(self, domain: str | None) -> BatchNormalization:
+        part = BatchNormalization(
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            name=f"normalization_{domain}",
+            dtype=self.dtype_policy,
+        )
+        part.build(self.any_shape)
+        return part
 
     def normalization(self, domain: str | None = None) -> BatchNormalization:
         """Returns the batch normalisation of `domain`."""
-        return self.normalizations[
-            self.domains.index(check_domain(domain, self.domains, self.name))
-        ]
+        return self.part(domain)
 
     def call(
         self, inputs: Tensor, domain: str | None = None, training: bool | None = None

@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_univrep.layers.convolution_adapter import (
-    check_convolution,
-    convolve,
+from keras_univrep.layers.adapted_layer import (
+    adapter_shape,
+    check_layer,
+    finish,
     fresh_initializer,
-    restore_convolution,
+    restore_layer,
+    run,
 )
-from keras_univrep.layers.domain_names import check_domain, check_domains
+from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class ParallelAdapter(keras.layers.Layer):
+class ParallelAdapter(DomainBank):
     """A convolution with a parallel 1x1 residual adapter, one for each domain.
 
     Equation:
@@ -28,27 +31,32 @@ class ParallelAdapter(keras.layers.Layer):
         | symbol | here | shape |
         |---|---|---|
         | x | `inputs` | (batch, *spatial, channels) |
-        | f | `convolution.kernel` | (*kernel_size, channels / groups, filters) |
+        | f | `layer.kernel` | (*kernel_size, channels / groups, filters) |
         | alpha | `adapter_kernel(domain)` | (*1, channels / groups, filters) |
         | diag_L | zero padding around the centre tap | |
 
+        With `rank` K (section 3.4) alpha is a product gamma beta of (channels / groups, K) and
+        (K, filters); with `shared` all domains have one beta, which does not train.
+
         The second form is computed: adding alpha to the centre of the filter and convolving
         once is cheaper than two convolutions, and samples the same positions whatever the
-        stride, dilation, padding and groups. Only with `dropout` while training does the branch
-        run by itself.
+        stride, dilation, padding and groups. Where f is frozen, the gradient of alpha is taken at
+        the centre alone. Only with `dropout` while training does the branch run by itself.
 
     Differences: The official code starts alpha like any convolution; the default here is zero,
         which leaves the network as it was. Pass `adapter_initializer` to follow the code.
 
     Args:
-        convolution: A `Conv1D`, `Conv2D` or `Conv3D` layer with odd kernel sizes. It is part of
-            this layer; set its `trainable` to `False` to keep the trunk as it is.
+        layer: A `Conv1D`, `Conv2D`, `Conv3D` or `DepthwiseConv2D` with odd kernel sizes, or a
+            `Dense`. It is part of this layer; set its `trainable` to `False` to keep the trunk.
         domains: Names of the domains, each with its own alpha, or `None` for one unnamed alpha.
         dropout: Fraction in [0, 1) of channels dropped before the adapter while training
             (rebuffi2018, section 3.3).
-        adapter_initializer: Initializer of alpha.
+        adapter_initializer: Initializer of alpha, or of gamma where there is a `rank`.
         adapter_regularizer: Regularizer of alpha.
         seed: Seed of the dropout.
+        rank: K, or `None` for a full alpha.
+        shared: Whether domains share beta. Needs a `rank`.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
     Call arguments:
@@ -57,11 +65,12 @@ class ParallelAdapter(keras.layers.Layer):
         training: Whether dropout is applied.
 
     Returns:
-        A tensor of the shape that `convolution` returns.
+        A tensor of the shape that `layer` returns.
 
     Raises:
-        TypeError: If `convolution` is not a Keras convolution.
-        ValueError: If a kernel size is even, or the domain is unknown.
+        TypeError: If `layer` is none of these Keras layers.
+        ValueError: If a kernel size is even, the rank above what alpha can have, or the domain
+            unknown.
 
     Example:
         >>> import keras, numpy as np
@@ -77,67 +86,115 @@ class ParallelAdapter(keras.layers.Layer):
 
     def __init__(
         self,
-        convolution: keras.layers.Layer,
+        layer: keras.layers.Layer,
         domains: Sequence[str] | None = None,
         dropout: float = 0.0,
         adapter_initializer: Any = "zeros",
         adapter_regularizer: Any = None,
         seed: int | None = None,
+        rank: int | None = None,
+        shared: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_convolution(convolution, type(self).__name__)
+        super().__init__(domains, **kwargs)
+        check_layer(layer, type(self).__name__)
         if not 0.0 <= dropout < 1.0:
             raise ValueError(
                 f"`dropout` must be in [0, 1). Received: dropout={dropout}. Pass 0 for no dropout."
             )
-        self.convolution = convolution
-        self.domains = check_domains(domains, self.name)
+        if shared and rank is None:
+            raise ValueError(
+                "`shared` needs a `rank`: domains share one factor of alpha. Received: "
+                "rank=None, shared=True. Pass a rank."
+            )
+        self.layer = layer
         self.dropout = dropout
         self.adapter_initializer = keras.initializers.get(adapter_initializer)
         self.adapter_regularizer = keras.regularizers.get(adapter_regularizer)
         self.seed = seed
+        self.rank = rank
+        self.shared = shared
         self.seed_generator = keras.random.SeedGenerator(seed) if dropout else None
 
     def build(self, input_shape: Shape) -> None:
-        if not self.convolution.built:
-            self.convolution.build(input_shape)
-        shape = tuple(self.convolution.kernel.shape)
-        rank = len(shape) - 2
-        # One weight a domain, and not one stacked weight, so that a domain can be saved,
-        # frozen, or added without touching the others.
-        self.adapter_kernels = [
-            self.add_weight(
-                shape=(1,) * rank + shape[-2:],
+        if not self.layer.built:
+            self.layer.build(input_shape)
+        self.adapter_shape = adapter_shape(self.layer)
+        if self.rank is not None:
+            limit = min(self.adapter_shape[-2:])
+            if not 1 <= self.rank <= limit:
+                raise ValueError(
+                    f"`rank` of {self.name} must be in [1, {limit}], the smaller side of alpha. "
+                    f"Received: rank={self.rank}. Pass a smaller one, or None for a full alpha."
+                )
+            if self.shared:
+                self.beta = self._add_beta(self)
+                self.beta.trainable = False
+        self.make_parts()
+
+    def make_part(self, domain: str | None) -> keras.layers.Layer:
+        part = keras.layers.Layer(
+            name="adapter" if domain is None else f"adapter_{domain}", dtype=self.dtype_policy
+        )
+        shape = self.adapter_shape if self.rank is None else (self.adapter_shape[-2], self.rank)
+        with keras.name_scope(part.name, caller=part):
+            part.kernel = part.add_weight(
+                shape=shape,
                 initializer=fresh_initializer(self.adapter_initializer),
                 regularizer=self.adapter_regularizer,
-                name="adapter" if name is None else f"adapter_{name}",
+                name="kernel" if self.rank is None else "gamma",
             )
-            for name in self.domains or (None,)
-        ]
+            if self.rank is not None and not self.shared:
+                part.beta = self._add_beta(part)
+        part.built = True
+        return part
 
-    def adapter_kernel(self, domain: str | None = None) -> keras.Variable:
-        """Returns alpha of `domain`, of shape (*1, channels / groups, filters)."""
-        domain = check_domain(domain, self.domains, self.name)
-        return self.adapter_kernels[self.domains.index(domain) if self.domains else 0]
+    def _add_beta(self, owner: keras.layers.Layer) -> keras.Variable:
+        return owner.add_weight(
+            shape=(self.rank, self.adapter_shape[-1]), initializer="orthogonal", name="beta"
+        )
+
+    def adapter_kernel(self, domain: str | None = None) -> Any:
+        """Returns alpha of `domain`, (*1, channels / groups, filters).
+
+        Args:
+            domain: One of `domains`; may be omitted when there is only one.
+
+        Returns:
+            The variable itself, or with a `rank` the product of its factors.
+        """
+        part = self.part(domain)
+        if self.rank is None:
+            return part.kernel
+        beta = self.beta if self.shared else part.beta
+        return ops.reshape(ops.matmul(part.kernel, beta), self.adapter_shape)
 
     def call(
         self, inputs: Tensor, domain: str | None = None, training: bool | None = None
     ) -> Tensor:
         alpha = ops.convert_to_tensor(self.adapter_kernel(domain))
-        kernel = ops.convert_to_tensor(self.convolution.kernel)
-        diagonal = ops.pad(  # diag_L(alpha)
-            alpha, [[(size - 1) // 2] * 2 for size in self.convolution.kernel_size] + [[0, 0]] * 2
-        )
         if not (training and self.dropout):
-            return convolve(self.convolution, inputs, kernel + diagonal)  # rebuffi2018 sec. 3.1.2
-        branch = self._drop_channels(inputs)
-        return convolve(
-            self.convolution,
-            inputs,
-            kernel,
-            branch=self.convolution.convolution_op(branch, diagonal),
-        )
+            outputs = run(self.layer, inputs, adapter=alpha)  # rebuffi2018 sec. 3.1.2
+        else:
+            nothing = ops.zeros_like(ops.convert_to_tensor(self.layer.kernel))
+            branch = run(self.layer, self._drop_channels(inputs), nothing, alpha)
+            outputs = run(self.layer, inputs) + branch
+        return finish(self.layer, outputs)
+
+    def merged_weights(self, domain: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns kernel and bias with which `layer` alone computes what this does at inference.
+
+        Args:
+            domain: One of `domains`; may be omitted when there is only one.
+
+        Returns:
+            The kernel, float32, of the shape of the layer's; and its bias, or `None`.
+        """
+        alpha = ops.convert_to_numpy(self.adapter_kernel(domain))
+        sizes = self.layer.kernel.shape[:-2]
+        diagonal = np.pad(alpha, [[(size - 1) // 2] * 2 for size in sizes] + [[0, 0]] * 2)
+        kernel = ops.convert_to_numpy(self.layer.kernel) + diagonal
+        return kernel, ops.convert_to_numpy(self.layer.bias) if self.layer.use_bias else None
 
     def _drop_channels(self, inputs: Tensor) -> Tensor:
         spatial = len(inputs.shape) - 2
@@ -150,19 +207,21 @@ class ParallelAdapter(keras.layers.Layer):
         )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.convolution.compute_output_shape(input_shape)
+        return self.layer.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "convolution": keras.saving.serialize_keras_object(self.convolution),
+            "layer": keras.saving.serialize_keras_object(self.layer),
             "domains": None if self.domains is None else list(self.domains),
             "dropout": self.dropout,
             "adapter_initializer": keras.initializers.serialize(self.adapter_initializer),
             "adapter_regularizer": keras.regularizers.serialize(self.adapter_regularizer),
             "seed": self.seed,
+            "rank": self.rank,
+            "shared": self.shared,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ParallelAdapter":
-        return cls(**{**config, "convolution": restore_convolution(config["convolution"])})
+        return cls(**{**config, "layer": restore_layer(config["layer"])})

@@ -4,20 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_univrep.layers.batch_normalization import BatchNormalization
-from keras_univrep.layers.convolution_adapter import (
-    check_convolution,
+from keras_univrep.layers.adapted_layer import (
+    affine_of,
+    check_layer,
+    filters_of,
+    finish,
     fresh_initializer,
-    restore_convolution,
+    restore_layer,
+    run,
 )
-from keras_univrep.layers.domain_names import check_domain, check_domains
+from keras_univrep.layers.batch_normalization import BatchNormalization
+from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class SeriesAdapter(keras.layers.Layer):
+class SeriesAdapter(DomainBank):
     """A convolution followed by a 1x1 residual adapter, one for each domain.
 
     Equation:
@@ -28,8 +33,8 @@ class SeriesAdapter(keras.layers.Layer):
         | symbol | here | shape |
         |---|---|---|
         | x | `inputs` | (batch, *spatial, channels) |
-        | f | `convolution.kernel` | (*kernel_size, channels / groups, filters) |
-        | u | output of `convolution` | (batch, *spatial, filters) |
+        | f | `layer.kernel` | (*kernel_size, channels / groups, filters) |
+        | u | output of `layer` | (batch, *spatial, filters) |
         | alpha | `adapter_kernel(domain)` | (filters, filters) |
         | N | batch normalisation of the domain, or identity | |
 
@@ -38,7 +43,7 @@ class SeriesAdapter(keras.layers.Layer):
         the equation. The official code starts alpha like any convolution; the default is zero.
 
     Args:
-        convolution: A `Conv1D`, `Conv2D` or `Conv3D` layer, channels last.
+        layer: A `Conv1D`, `Conv2D`, `Conv3D`, `DepthwiseConv2D` or `Dense` layer, channels last.
         domains: Names of the domains, each with its own alpha, or `None` for one unnamed alpha.
         normalize: Whether the branch has a batch normalisation of its own.
         adapter_initializer: Initializer of alpha.
@@ -51,11 +56,11 @@ class SeriesAdapter(keras.layers.Layer):
         training: Whether the normalisation uses the statistics of the batch.
 
     Returns:
-        A tensor of the shape that `convolution` returns.
+        A tensor of the shape that `layer` returns.
 
     Raises:
-        TypeError: If `convolution` is not a Keras convolution.
-        ValueError: If a kernel size is even, or the domain is unknown.
+        TypeError: If `layer` is none of these Keras layers.
+        ValueError: If the layer is channels first, or the domain is unknown.
 
     Example:
         >>> import keras, numpy as np
@@ -71,68 +76,99 @@ class SeriesAdapter(keras.layers.Layer):
 
     def __init__(
         self,
-        convolution: keras.layers.Layer,
+        layer: keras.layers.Layer,
         domains: Sequence[str] | None = None,
         normalize: bool = True,
         adapter_initializer: Any = "zeros",
         adapter_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_convolution(convolution, type(self).__name__)
-        self.convolution = convolution
-        self.domains = check_domains(domains, self.name)
+        super().__init__(domains, **kwargs)
+        check_layer(layer, type(self).__name__, odd=False)
+        self.layer = layer
         self.normalize = normalize
         self.adapter_initializer = keras.initializers.get(adapter_initializer)
         self.adapter_regularizer = keras.regularizers.get(adapter_regularizer)
-        self.normalizations = [
-            BatchNormalization(
-                name="normalization" if name is None else f"normalization_{name}",
-                dtype=self.dtype_policy,
-            )
-            for name in (self.domains or (None,) if normalize else ())
-        ]
 
     def build(self, input_shape: Shape) -> None:
-        if not self.convolution.built:
-            self.convolution.build(input_shape)
-        for normalization in self.normalizations:
-            normalization.build(self.convolution.compute_output_shape(input_shape))
-        filters = self.convolution.filters
-        self.adapter_kernels = [
-            self.add_weight(
+        if not self.layer.built:
+            self.layer.build(input_shape)
+        self.output_rank = len(self.layer.compute_output_shape(input_shape))
+        self.make_parts()
+
+    def make_part(self, domain: str | None) -> keras.layers.Layer:
+        filters = filters_of(self.layer)
+        part = keras.layers.Layer(
+            name="adapter" if domain is None else f"adapter_{domain}", dtype=self.dtype_policy
+        )
+        with keras.name_scope(part.name, caller=part):
+            part.kernel = part.add_weight(
                 shape=(filters, filters),
                 initializer=fresh_initializer(self.adapter_initializer),
                 regularizer=self.adapter_regularizer,
-                name="adapter" if name is None else f"adapter_{name}",
+                name="kernel",
             )
-            for name in self.domains or (None,)
-        ]
-
-    def _index(self, domain: str | None) -> int:
-        domain = check_domain(domain, self.domains, self.name)
-        return self.domains.index(domain) if self.domains else 0
+            if self.normalize:
+                part.normalization = BatchNormalization(
+                    name="normalization", dtype=self.dtype_policy
+                )
+                part.normalization.build((None,) * (self.output_rank - 1) + (filters,))
+        part.built = True
+        return part
 
     def adapter_kernel(self, domain: str | None = None) -> keras.Variable:
         """Returns alpha of `domain`, of shape (filters, filters)."""
-        return self.adapter_kernels[self._index(domain)]
+        return self.part(domain).kernel
 
     def call(
         self, inputs: Tensor, domain: str | None = None, training: bool | None = None
     ) -> Tensor:
-        index = self._index(domain)
-        u = self.convolution(inputs)
-        branch = self.normalizations[index](u, training=training) if self.normalize else u
-        alpha = ops.convert_to_tensor(self.adapter_kernels[index])
+        part = self.part(domain)
+        u = finish(self.layer, run(self.layer, inputs))
+        branch = part.normalization(u, training=training) if self.normalize else u
+        alpha = ops.convert_to_tensor(part.kernel)
         return u + ops.matmul(branch, alpha)  # rebuffi2018 sec. 3.1.1
 
+    def merged_weights(self, domain: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns kernel and bias with which `layer` alone computes what this does at inference.
+
+        Args:
+            domain: One of `domains`; may be omitted when there is only one.
+
+        Returns:
+            The kernel, float32, of the shape of the layer's; and the bias, or `None` for none.
+
+        Raises:
+            ValueError: If the layer has an activation or groups, or is depthwise.
+        """
+        linear = self.layer.activation in (None, keras.activations.linear)
+        split = getattr(self.layer, "groups", 1) > 1
+        if not linear or split or isinstance(self.layer, keras.layers.DepthwiseConv2D):
+            raise ValueError(
+                "A series adapter can be merged into a layer without activation whose filters see "
+                f"all channels. Received: {self.layer!r}. Use a parallel adapter there."
+            )
+        part = self.part(domain)
+        matrix = ops.convert_to_numpy(part.kernel).astype("float64")
+        scale, shift = np.ones(len(matrix)), np.zeros(len(matrix))
+        if self.normalize:
+            scale, shift = affine_of(part.normalization)
+        # u + (scale u + shift) alpha = u (1 + diag(scale) alpha) + shift alpha
+        mix = np.eye(len(matrix)) + scale[:, None] * matrix
+        kernel = ops.convert_to_numpy(self.layer.kernel).astype("float64")
+        bias = shift @ matrix
+        if self.layer.use_bias:
+            bias = bias + ops.convert_to_numpy(self.layer.bias) @ mix
+        has_bias = self.layer.use_bias or self.normalize
+        return (kernel @ mix).astype("float32"), bias.astype("float32") if has_bias else None
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.convolution.compute_output_shape(input_shape)
+        return self.layer.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "convolution": keras.saving.serialize_keras_object(self.convolution),
+            "layer": keras.saving.serialize_keras_object(self.layer),
             "domains": None if self.domains is None else list(self.domains),
             "normalize": self.normalize,
             "adapter_initializer": keras.initializers.serialize(self.adapter_initializer),
@@ -141,4 +177,4 @@ class SeriesAdapter(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SeriesAdapter":
-        return cls(**{**config, "convolution": restore_convolution(config["convolution"])})
+        return cls(**{**config, "layer": restore_layer(config["layer"])})

@@ -8,11 +8,14 @@ import pytest
 from keras import ops
 
 from keras_univrep.layers import ParallelAdapter, SeriesAdapter
-from keras_univrep.layers.convolution_adapter import (
-    check_convolution,
-    convolve,
+from keras_univrep.layers.adapted_layer import (
+    affine_of,
+    check_layer,
+    filters_of,
+    finish,
     fresh_initializer,
-    restore_convolution,
+    restore_layer,
+    run,
 )
 
 RNG = np.random.default_rng(0)
@@ -31,29 +34,47 @@ def test_paths_of_variables_survive_a_round_trip(cls: type[keras.Layer]) -> None
 def test_a_restored_convolution_waits_for_its_adapter() -> None:
     convolution = keras.layers.Conv2D(4, 3, strides=2, name="convolution")
     convolution.build((None, 6, 6, 3))
-    again = restore_convolution(keras.saving.serialize_keras_object(convolution))
+    again = restore_layer(keras.saving.serialize_keras_object(convolution))
     assert not again.built
     assert again.get_config() == convolution.get_config()
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
-def test_a_convolution_with_its_own_kernel_is_itself(use_bias: bool) -> None:
-    x = RNG.normal(size=(2, 6, 6, 3)).astype("float32")
-    convolution = keras.layers.Conv2D(
-        4, 3, activation="relu", use_bias=use_bias, bias_initializer="ones"
-    )
-    expected = ops.convert_to_numpy(convolution(x))
-    actual = convolve(convolution, ops.convert_to_tensor(x), convolution.kernel.value)
-    np.testing.assert_array_equal(ops.convert_to_numpy(actual), expected)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kwargs: keras.layers.Conv2D(4, 3, strides=2, padding="same", **kwargs),
+        lambda **kwargs: keras.layers.Conv2D(4, 2, padding="same", **kwargs),
+        lambda **kwargs: keras.layers.DepthwiseConv2D(3, depth_multiplier=2, **kwargs),
+        lambda **kwargs: keras.layers.Dense(5, **kwargs),
+    ],
+)
+def test_a_layer_run_anew_is_itself(make, use_bias: bool) -> None:
+    x = RNG.normal(size=(2, 7, 6, 3)).astype("float32")
+    layer = make(activation="relu", use_bias=use_bias, bias_initializer="ones")
+    expected = ops.convert_to_numpy(layer(x))
+    actual = ops.convert_to_numpy(finish(layer, run(layer, ops.convert_to_tensor(x))))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    assert filters_of(layer) == expected.shape[-1]
 
 
-def test_the_branch_comes_before_bias_and_activation() -> None:
-    x = ops.zeros((1, 3, 3, 2))
-    convolution = keras.layers.Conv2D(1, 3, activation="relu", bias_initializer="ones")
-    convolution.build((None, 3, 3, 2))
-    branch = ops.full((1, 1, 1, 1), -3.0)
-    assert float(convolve(convolution, x, convolution.kernel.value, branch)[0, 0, 0, 0]) == 0.0
-    assert float(convolve(convolution, x, convolution.kernel.value, -branch)[0, 0, 0, 0]) == 4.0
+def test_a_causal_convolution_sees_the_past_only() -> None:
+    x = RNG.normal(size=(2, 7, 3)).astype("float32")
+    layer = keras.layers.Conv1D(4, 3, padding="causal", dilation_rate=2)
+    expected = ops.convert_to_numpy(layer(x))
+    actual = ops.convert_to_numpy(finish(layer, run(layer, ops.convert_to_tensor(x))))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"center": False}, {"scale": False, "epsilon": 0.1}])
+def test_a_normalisation_at_inference_is_a_scale_and_a_shift(options: dict) -> None:
+    x = RNG.normal(size=(2, 6, 3)).astype("float32")
+    layer = keras.layers.BatchNormalization(**options)
+    layer.build(x.shape)
+    for variable in layer.weights:
+        variable.assign(np.abs(RNG.normal(size=3)) + 0.5)
+    scale, shift = affine_of(layer)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), x * scale + shift, atol=1e-5)
 
 
 def test_fresh_initializers_draw_anew_and_seeded_ones_repeat() -> None:
@@ -67,7 +88,10 @@ def test_fresh_initializers_draw_anew_and_seeded_ones_repeat() -> None:
 
 
 def test_the_owner_is_named_in_errors() -> None:
-    with pytest.raises(TypeError, match="`convolution` of Owner"):
-        check_convolution(keras.layers.Dense(1), "Owner")
+    with pytest.raises(TypeError, match="`layer` of Owner"):
+        check_layer(keras.layers.ReLU(), "Owner")
     with pytest.raises(ValueError, match="Owner works on channels-last"):
-        check_convolution(keras.layers.Conv1D(1, 3, data_format="channels_first"), "Owner")
+        check_layer(keras.layers.Conv1D(1, 3, data_format="channels_first"), "Owner")
+    with pytest.raises(ValueError, match="Owner sits on the centre tap"):
+        check_layer(keras.layers.Conv1D(1, 2), "Owner")
+    check_layer(keras.layers.Conv1D(1, 2), "Owner", odd=False)

@@ -77,6 +77,7 @@ def test_parameters_of_one_domain_leave_the_others_bit_for_bit() -> None:
 
 def test_momentum_and_epsilon_reach_every_domain() -> None:
     layer = DomainBatchNormalization(DOMAINS, momentum=0.5, epsilon=0.1)
+    layer.build((None, 3))
     for domain in DOMAINS:
         part = layer.normalization(domain)
         assert (part.momentum, part.epsilon) == (0.5, 0.1)

@@ -32,7 +32,9 @@ def make(size: int | tuple[int, ...] = 3, **kwargs: object) -> keras.layers.Conv
     return keras.layers.Conv2D(FILTERS, size, name="convolution", **kwargs)
 
 
-def oracle(x: np.ndarray, w: Weights, alpha: str = "adapter", **window: object) -> np.ndarray:
+def oracle(
+    x: np.ndarray, w: Weights, alpha: str = "adapter/kernel", **window: object
+) -> np.ndarray:
     kernel, matrix = w["convolution/kernel"], w[alpha]
     y = convolution(x, kernel, **window)
     y += centre_branch(x, matrix.reshape(matrix.shape[-2:]), kernel.shape[:-2], **window)
@@ -77,7 +79,7 @@ def test_at_stride_one_the_branch_is_a_product_at_each_position() -> None:
     x = RNG.normal(size=(2, 6, 7, CHANNELS)).astype("float32")
     layer = ParallelAdapter(make(5, padding="same"), adapter_initializer="glorot_normal")
     y = ops.convert_to_numpy(layer(x))
-    trunk = ops.convert_to_numpy(layer.convolution(x))
+    trunk = ops.convert_to_numpy(layer.layer(x))
     alpha = ops.convert_to_numpy(layer.adapter_kernel()).reshape(CHANNELS, FILTERS)
     np.testing.assert_allclose(y - trunk, x @ alpha, atol=2e-5)
 
@@ -112,7 +114,7 @@ def test_zero_alpha_leaves_the_convolution_bit_for_bit(options: dict, padding: s
     for domain in "ab":
         np.testing.assert_array_equal(
             ops.convert_to_numpy(layer(x, domain=domain)),
-            ops.convert_to_numpy(layer.convolution(x)),
+            ops.convert_to_numpy(layer.layer(x)),
         )
 
 
@@ -127,9 +129,9 @@ def test_owes_what_every_layer_owes(tmp_path: pathlib.Path) -> None:
             name="layer",
         ),
         RNG.normal(size=(2, 6, 5, CHANNELS)),
-        lambda x, w: np.tanh(oracle(x, w, "adapter_b", **window)),
+        lambda x, w: np.tanh(oracle(x, w, "adapter_b/kernel", **window)),
         tmp_path,
-        frozen=["convolution"],
+        frozen=["layer"],
         domain="b",
     )
 
@@ -152,14 +154,14 @@ def test_each_domain_has_its_own_alpha() -> None:
 
 def test_a_step_on_one_domain_moves_no_other() -> None:
     layer = ParallelAdapter(make(), ["a", "b"], name="layer")
-    layer.convolution.trainable = False
+    layer.layer.trainable = False
     entry = keras.Input((6, 6, CHANNELS))
     model = keras.Model(entry, layer(entry, domain="a"))
     model.compile(keras.optimizers.SGD(0.1), loss="mean_squared_error")
     before = bits(layer)
     model.fit(RNG.normal(size=(4, 6, 6, CHANNELS)), np.ones((4, 4, 4, FILTERS)), verbose=0)
     moved = {path for path, value in bits(layer).items() if not np.array_equal(value, before[path])}
-    assert moved == {"layer/adapter_a"}
+    assert moved == {"layer/adapter_a/kernel"}
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -182,7 +184,7 @@ def dropped_channels(layer: ParallelAdapter, images: int) -> np.ndarray:
     """Input of the branch under an identity alpha and no trunk, for inputs of one."""
     if not layer.built:
         layer.build((None, 5, 6, FILTERS))
-    layer.convolution.kernel.assign(np.zeros((3, 3, FILTERS, FILTERS)))
+    layer.layer.kernel.assign(np.zeros((3, 3, FILTERS, FILTERS)))
     layer.adapter_kernel().assign(np.eye(FILTERS)[None, None])
     x = np.ones((images, 5, 6, FILTERS), "float32")
     return ops.convert_to_numpy(layer(x, training=True))
@@ -210,7 +212,7 @@ def test_dropout_leaves_the_trunk_whole() -> None:
     layer = ParallelAdapter(make(activation="relu", bias_initializer="ones"), dropout=0.9, seed=0)
     np.testing.assert_allclose(
         ops.convert_to_numpy(layer(x, training=True)),
-        ops.convert_to_numpy(layer.convolution(x)),
+        ops.convert_to_numpy(layer.layer(x)),
         atol=1e-6,
     )
 
@@ -248,12 +250,110 @@ def test_even_kernels_are_refused() -> None:
         ParallelAdapter(make((3, 4)))
 
 
-@pytest.mark.parametrize(
-    "layer", [keras.layers.Dense(3), keras.layers.DepthwiseConv2D(3), "convolution"]
-)
-def test_only_convolutions_are_adapted(layer: object) -> None:
-    with pytest.raises(TypeError, match="Conv1D, Conv2D or Conv3D"):
+@pytest.mark.parametrize("layer", [keras.layers.Conv2DTranspose(3, 3), "convolution"])
+def test_only_layers_with_a_kernel_are_adapted(layer: object) -> None:
+    with pytest.raises(TypeError, match="Conv1D, Conv2D, Conv3D, DepthwiseConv2D or Dense"):
         ParallelAdapter(layer)
+
+
+def test_a_layer_with_a_call_of_its_own_is_refused() -> None:
+    class Standardised(keras.layers.Conv2D):
+        def call(self, inputs):
+            return super().call(inputs - 1.0)
+
+    with pytest.raises(TypeError, match="with the `call` and `convolution_op` of that class"):
+        ParallelAdapter(Standardised(3, 3))
+
+
+def test_a_layer_with_a_convolution_of_its_own_is_refused() -> None:
+    class Standardised(keras.layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel - ops.mean(kernel))
+
+    with pytest.raises(TypeError, match="with the `call` and `convolution_op` of that class"):
+        ParallelAdapter(Standardised(3, 3))
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_depthwise_alpha_scales_the_centre_of_each_channel(stride: int, padding: str) -> None:
+    layer = ParallelAdapter(
+        keras.layers.DepthwiseConv2D(3, stride, padding, depth_multiplier=2, name="convolution"),
+        name="layer",
+    )
+    x = RNG.normal(size=(2, 7, 8, CHANNELS))
+    layer.build(x.shape)
+    randomize(layer)
+    w = weights_of(layer)
+    kernel = w["convolution/kernel"]
+    kernel[1, 1] += w["adapter/kernel"][0, 0]
+    # A depthwise convolution is one with a group for each channel.
+    grouped = kernel.reshape(3, 3, 1, CHANNELS * 2)
+    expected = convolution(x, grouped, stride=stride, groups=CHANNELS, padding=padding)
+    y = ops.convert_to_numpy(layer(x.astype("float32")))
+    np.testing.assert_allclose(y, expected + w["convolution/bias"], atol=2e-5)
+
+
+def test_a_dense_alpha_is_added_to_its_matrix(tmp_path: pathlib.Path) -> None:
+    check_layer(
+        ParallelAdapter(
+            keras.layers.Dense(5, activation="tanh", name="dense"),
+            ["a"],
+            adapter_initializer="glorot_normal",
+            name="layer",
+        ),
+        RNG.normal(size=(3, 7, CHANNELS)),
+        lambda x, w: np.tanh(x @ (w["dense/kernel"] + w["adapter_a/kernel"]) + w["dense/bias"]),
+        tmp_path,
+        frozen=["layer"],
+    )
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_rank_makes_alpha_a_product(shared: bool, tmp_path: pathlib.Path) -> None:
+    beta = "beta" if shared else "adapter_b/beta"
+
+    def low_rank(x: np.ndarray, w: Weights) -> np.ndarray:
+        w = {**w, "alpha": w["adapter_b/gamma"] @ w[beta]}
+        return oracle(x, w, "alpha")
+
+    layer = ParallelAdapter(
+        make(),
+        ["a", "b"],
+        adapter_initializer="glorot_normal",
+        rank=2,
+        shared=shared,
+        name="layer",
+    )
+    check_layer(layer, RNG.normal(size=(2, 6, 5, CHANNELS)), low_rank, tmp_path, domain="b")
+    assert ("layer/beta" in {v.path for v in layer.non_trainable_variables}) is shared
+    own = 2 * (CHANNELS * 2 + (0 if shared else 2 * FILTERS)) + (2 * FILTERS if shared else 0)
+    assert layer.count_params() == 9 * CHANNELS * FILTERS + FILTERS + own
+
+
+@pytest.mark.parametrize("rank", [0, 5])
+def test_rank_is_at_most_the_smaller_side(rank: int) -> None:
+    layer = ParallelAdapter(make(), rank=rank)
+    with pytest.raises(ValueError, match=rf"in \[1, 4\].*Received: rank={rank}"):
+        layer.build((None, 5, 5, CHANNELS))
+
+
+def test_sharing_needs_a_rank() -> None:
+    with pytest.raises(ValueError, match="Pass a rank"):
+        ParallelAdapter(make(), shared=True)
+
+
+def test_merged_weights_do_it_in_one_layer() -> None:
+    x = RNG.normal(size=(2, 6, 6, CHANNELS)).astype("float32")
+    options = {"strides": 2, "groups": 2, "activation": "relu"}
+    layer = ParallelAdapter(make(**options), ["a", "b"], name="layer")
+    layer.build(x.shape)
+    randomize(layer)
+    merged = make(**options)
+    merged.build(x.shape)
+    merged.set_weights(layer.merged_weights("b"))
+    expected = ops.convert_to_numpy(layer(x, domain="b"))
+    np.testing.assert_allclose(ops.convert_to_numpy(merged(x)), expected, atol=2e-5)
 
 
 def test_channels_first_is_refused() -> None:

@@ -34,13 +34,13 @@ def oracle(
 ) -> np.ndarray:
     u = convolution(x, w["convolution/kernel"], **window) + w.get("convolution/bias", 0.0)
     branch = u
-    if f"normalization{suffix}/gamma" in w:
+    if f"adapter{suffix}/normalization/gamma" in w:
         gamma, beta, mean, variance = (
-            w[f"normalization{suffix}/{name}"]
+            w[f"adapter{suffix}/normalization/{name}"]
             for name in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         branch = normalization(u, gamma, beta, None if training else (mean, variance))
-    return u + branch @ w[f"adapter{suffix}"]
+    return u + branch @ w[f"adapter{suffix}/kernel"]
 
 
 @pytest.mark.parametrize(("size", "stride", "padding", "groups", "rows"), CASES)
@@ -68,7 +68,7 @@ def test_the_activation_comes_before_the_adapter() -> None:
     u = convolution(x, w["convolution/kernel"], dilation=2) + w["convolution/bias"]
     u = np.maximum(u, 0.0)
     y = ops.convert_to_numpy(layer(x.astype("float32")))
-    np.testing.assert_allclose(y, u + u @ w["adapter"], atol=2e-5)
+    np.testing.assert_allclose(y, u + u @ w["adapter/kernel"], atol=2e-5)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -79,7 +79,7 @@ def test_zero_alpha_leaves_the_convolution_bit_for_bit(normalize: bool, training
     for domain in "ab":
         np.testing.assert_array_equal(
             ops.convert_to_numpy(layer(x, domain=domain, training=training)),
-            ops.convert_to_numpy(layer.convolution(x)),
+            ops.convert_to_numpy(layer.layer(x)),
         )
 
 
@@ -95,7 +95,7 @@ def test_owes_what_every_layer_owes(tmp_path: pathlib.Path) -> None:
         RNG.normal(size=(2, 6, 5, CHANNELS)),
         lambda x, w: oracle(x, w, "_b", stride=2, padding="same"),
         tmp_path,
-        frozen=["convolution"],
+        frozen=["layer"],
         domain="b",
         training=False,
     )
@@ -107,7 +107,7 @@ def test_owes_it_while_training_too(tmp_path: pathlib.Path) -> None:
         RNG.normal(size=(3, 6, 5, CHANNELS)),
         lambda x, w: oracle(x, w, training=True),
         tmp_path,
-        frozen=["convolution"],
+        frozen=["layer"],
         training=True,
     )
 
@@ -119,7 +119,9 @@ def test_training_moves_the_statistics_of_its_domain_only() -> None:
     before, untouched = bits(layer), ops.convert_to_numpy(layer(x, domain="a"))
     layer(x, domain="b", training=True)
     moved = {path for path, value in bits(layer).items() if not np.array_equal(value, before[path])}
-    assert moved == {f"layer/normalization_b/moving_{name}" for name in ("mean", "variance")}
+    assert moved == {
+        f"layer/adapter_b/normalization/moving_{name}" for name in ("mean", "variance")
+    }
     np.testing.assert_array_equal(ops.convert_to_numpy(layer(x, domain="a")), untouched)
 
 
@@ -156,14 +158,41 @@ def test_mixed_precision_computes_in_the_low_type() -> None:
     assert np.linalg.norm(actual - expected) < 0.02 * np.linalg.norm(expected)
 
 
-def test_even_kernels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"odd.*Received: kernel_size=\(2, 2\)"):
-        SeriesAdapter(make(2))
+def test_even_kernels_have_outputs_too() -> None:
+    layer = SeriesAdapter(make(2), name="layer")
+    x = RNG.normal(size=(2, 6, 6, CHANNELS))
+    layer.build(x.shape)
+    randomize(layer)
+    y = ops.convert_to_numpy(layer(x.astype("float32")))
+    np.testing.assert_allclose(y, oracle(x, weights_of(layer)), atol=2e-5)
 
 
-def test_only_convolutions_are_adapted() -> None:
+def test_only_layers_with_a_kernel_are_adapted() -> None:
     with pytest.raises(TypeError, match="SeriesAdapter must be a keras.layers.Conv1D"):
-        SeriesAdapter(keras.layers.Dense(3))
+        SeriesAdapter(keras.layers.LayerNormalization())
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_merged_weights_do_it_in_one_layer(normalize: bool, use_bias: bool) -> None:
+    x = RNG.normal(size=(2, 6, 6, CHANNELS)).astype("float32")
+    layer = SeriesAdapter(make(strides=2, use_bias=use_bias), ["a", "b"], normalize, name="layer")
+    layer.build(x.shape)
+    randomize(layer)
+    kernel, bias = layer.merged_weights("b")
+    merged = make(strides=2, use_bias=bias is not None)
+    merged.build(x.shape)
+    merged.set_weights([kernel] if bias is None else [kernel, bias])
+    expected = ops.convert_to_numpy(layer(x, domain="b"))
+    np.testing.assert_allclose(ops.convert_to_numpy(merged(x)), expected, atol=3e-5)
+
+
+@pytest.mark.parametrize("options", [{"groups": 2}, {"activation": "relu"}])
+def test_what_one_layer_cannot_do_is_not_merged(options: dict) -> None:
+    layer = SeriesAdapter(make(**options))
+    layer.build((None, 6, 6, CHANNELS))
+    with pytest.raises(ValueError, match="Use a parallel adapter"):
+        layer.merged_weights()
 
 
 def test_channels_first_is_refused() -> None:
