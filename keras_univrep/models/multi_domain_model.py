@@ -1,11 +1,12 @@
 """One backbone and a classifier for each domain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_univrep.layers.domain_bank import DomainBank, unlocked
 from keras_univrep.layers.domain_names import check_domain, check_domains
 from keras_univrep.types import Shape, Tensor
 
@@ -66,23 +67,20 @@ class MultiDomainModel(keras.Model):
         super().__init__(**kwargs)
         self.domains = check_domains(list(num_classes), self.name)
         for name, count in num_classes.items():
-            if not isinstance(count, int) or count < 1:
-                raise ValueError(
-                    "`num_classes` must map each domain to a positive integer. Received: "
-                    f"{name!r}: {count!r}."
-                )
+            _check_count(name, count)
         self.num_classes = dict(num_classes)
         self.backbone = backbone
         self.depends_on_domain = bool(getattr(backbone, "depends_on_domain", False))
         if self.depends_on_domain:
             for name in self.domains:
                 check_domain(name, backbone.domains, backbone.name)
-        # Logits stay in float32 under a mixed policy: a softmax of bfloat16 is too coarse.
-        self.heads = [
-            keras.layers.Dense(self.num_classes[name], dtype="float32", name=f"head_{name}")
-            for name in self.domains
-        ]
+        self.trained_domains: tuple[str, ...] | None = None
+        self.heads = [self._new_head(name) for name in self.domains]
         self.build(None)
+
+    def _new_head(self, domain: str) -> keras.layers.Dense:
+        # Logits stay in float32 under a mixed policy: a softmax of bfloat16 is too coarse.
+        return keras.layers.Dense(self.num_classes[domain], dtype="float32", name=f"head_{domain}")
 
     def build(self, input_shape: Shape | None) -> None:
         if self.built:
@@ -215,6 +213,74 @@ class MultiDomainModel(keras.Model):
         for name in shared:
             self.head(name).set_weights(trunk.head(name).get_weights())
 
+    def add_domain(self, domain: str, num_classes: int, like: str | None = None) -> None:
+        """Adds a classifier, and what the backbone keeps for each domain.
+
+        No output of another domain moves by a bit. The optimizer knows the old weights only, so
+        the model must be compiled again before it trains: `compile(..., domains=[domain])` trains
+        the new domain alone.
+
+        Args:
+            domain: A name that is not among `domains`.
+            num_classes: Number of its classes.
+            like: A domain whose parts of the backbone the new ones start with.
+
+        Raises:
+            ValueError: If the name is known or the number not positive.
+        """
+        names = check_domains([*self.domains, domain], self.name)
+        _check_count(domain, num_classes)
+        if hasattr(self.backbone, "add_domain") and domain not in (self.backbone.domains or ()):
+            self.backbone.add_domain(domain, like)
+        elif self.depends_on_domain:
+            check_domain(domain, self.backbone.domains, self.backbone.name)
+        self.num_classes[domain] = num_classes
+        with unlocked(self):
+            head = self._new_head(domain)
+            head.build((None, self.feature_size))
+            self.heads.append(head)
+        self.domains = names
+        self._forget_compilation()
+
+    def remove_domain(self, domain: str) -> None:
+        """Drops a domain's classifier and what the backbone keeps for it.
+
+        Args:
+            domain: One of `domains`; not the last one left.
+
+        Raises:
+            ValueError: If it is unknown or the only one.
+        """
+        head = self.head(check_domain(domain, self.domains, self.name))
+        names = check_domains([name for name in self.domains if name != domain], self.name)
+        if hasattr(self.backbone, "remove_domain") and domain in (self.backbone.domains or ()):
+            self.backbone.remove_domain(domain)
+        with unlocked(self):
+            self.heads.remove(head)
+        del self.num_classes[domain]
+        self.domains = names
+        self._forget_compilation()
+
+    def rename_domain(self, domain: str, name: str) -> None:
+        """Gives a domain another name; it comes last among `domains` afterwards.
+
+        Args:
+            domain: One of `domains`.
+            name: A name that is not among them.
+
+        Raises:
+            ValueError: If `domain` is unknown or `name` is not new.
+        """
+        check_domain(domain, self.domains, self.name)
+        self.add_domain(name, self.num_classes[domain], like=domain)
+        self.head(name).set_weights(self.head(domain).get_weights())
+        self.remove_domain(domain)
+
+    def _forget_compilation(self) -> None:
+        """Drops the compiled functions, whose lists of weights are those of before."""
+        self.compiled = False
+        self.train_function = self.test_function = self.predict_function = None
+
     def for_domain(self, domain: str | None = None) -> keras.Model:
         """Returns a functional model of one domain, sharing the weights: images to logits.
 
@@ -229,7 +295,12 @@ class MultiDomainModel(keras.Model):
         return keras.Model(images, self(images, domain=domain), name=f"{self.name}_{domain}")
 
     def compile(
-        self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any
+        self,
+        optimizer: Any = "sgd",
+        loss: Any = None,
+        metrics: Any = None,
+        domains: Sequence[str] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Configures training; by default cross-entropy on logits, and accuracy, of each domain.
 
@@ -237,11 +308,30 @@ class MultiDomainModel(keras.Model):
             optimizer: As for `keras.Model.compile`.
             loss: As for `keras.Model.compile`; the default takes integer labels.
             metrics: As for `keras.Model.compile`.
+            domains: The domains that train, and that the batches hold; all by default. The parts
+                and classifiers of the others are frozen: no weight decay reaches them either.
             **kwargs: As for `keras.Model.compile`.
+
+        Raises:
+            ValueError: If a domain is unknown.
         """
-        super().compile(
-            optimizer=optimizer, **default_compile(self.domains, loss, metrics), **kwargs
-        )
+        if domains is not None:
+            domains = check_domains(domains, self.name)
+            for name in domains:
+                check_domain(name, self.domains, self.name)
+        if domains != self.trained_domains:
+            self._freeze_all_but(self.domains if domains is None else domains)
+            self.trained_domains = domains
+        names = self.domains if domains is None else domains
+        super().compile(optimizer=optimizer, **default_compile(names, loss, metrics), **kwargs)
+
+    def _freeze_all_but(self, domains: Sequence[str]) -> None:
+        for name, head in zip(self.domains, self.heads):
+            head.trainable = name in domains
+        for bank in self.backbone._flatten_layers():
+            if isinstance(bank, DomainBank) and bank.domains:
+                for name, part in zip(bank.domains, bank.parts):
+                    part.trainable = name in domains
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as before saving, so that a loaded model goes on with its optimizer's state.
@@ -250,7 +340,10 @@ class MultiDomainModel(keras.Model):
             config: What `get_compile_config` returned.
         """
         # Keras skips this for a class with its own `compile`.
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        arguments = keras.saving.deserialize_keras_object(config)
+        loss = arguments.get("loss")
+        some = isinstance(loss, Mapping) and set(loss) != set(self.domains)
+        self.compile(**arguments, domains=list(loss) if some else None)
         self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
@@ -267,6 +360,14 @@ class MultiDomainModel(keras.Model):
         config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
         config["num_classes"] = dict(config["num_classes"])
         return cls(**config)
+
+
+def _check_count(domain: str, count: Any) -> None:
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(
+            "`num_classes` must map each domain to a positive integer. Received: "
+            f"{domain!r}: {count!r}."
+        )
 
 
 def default_compile(domains: tuple[str, ...], loss: Any, metrics: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Pictures of what was learned."""
 
+from keras_univrep.plotting.curves import plot_curves
 from keras_univrep.plotting.neighbours import plot_neighbours
 from keras_univrep.plotting.similarity import plot_similarity
 
-__all__ = ["plot_neighbours", "plot_similarity"]
+__all__ = ["plot_curves", "plot_neighbours", "plot_similarity"]

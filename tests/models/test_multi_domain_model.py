@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_univrep.backbones import ResNet26
+from keras_univrep.backbones import AdaptedBackbone, ResNet26
 from keras_univrep.models import MultiDomainModel
+from tests.harness import bits
 from tests.models import toys
 from tests.models.golden import make_loss_curves
 
@@ -251,3 +252,102 @@ def test_short_loss_curve_is_the_same_on_every_backend(name: str) -> None:
     curve = make_loss_curves.CURVES[name]()
     np.testing.assert_allclose(curve, golden[name], rtol=1e-3)
     assert curve[-1] < curve[0]
+
+
+def adapted() -> MultiDomainModel:
+    backbone = AdaptedBackbone(
+        toys.draw_weights(toys.conv_backbone(8), 1),
+        list(toys.CLASSES),
+        adapter_options={"adapter_initializer": "glorot_normal"},
+    )
+    return toys.draw_weights(MultiDomainModel(backbone, toys.CLASSES), 2)
+
+
+def plain() -> MultiDomainModel:
+    return toys.draw_weights(MultiDomainModel(toys.conv_backbone(8), toys.CLASSES), 2)
+
+
+def logits_of(model: MultiDomainModel, domain: str) -> np.ndarray:
+    return ops.convert_to_numpy(model(toys.images(4), domain=domain))
+
+
+@pytest.mark.parametrize("make", [adapted, plain])
+def test_domains_come_and_go_and_leave_the_others_bit_for_bit(make: Any) -> None:
+    model = make()
+    before = {name: logits_of(model, name) for name in model.domains}
+    model.add_domain("digits", 10)
+    assert (model.domains, model.num_classes["digits"]) == (("photo", "sketch", "digits"), 10)
+    assert logits_of(model, "digits").shape == (8, 10)
+    for name, value in before.items():
+        np.testing.assert_array_equal(logits_of(model, name), value)
+    model.rename_domain("photo", "picture")
+    model.remove_domain("sketch")
+    assert model.domains == ("digits", "picture")
+    np.testing.assert_array_equal(logits_of(model, "picture"), before["photo"])
+    with pytest.raises(ValueError, match="Received: domain='sketch'"):
+        logits_of(model, "sketch")
+
+
+@pytest.mark.parametrize("make", [adapted, plain])
+def test_a_network_with_a_new_domain_is_saved_and_loaded(make: Any, tmp_path: pathlib.Path) -> None:
+    model = make()
+    model.add_domain("digits", 10)
+    model.remove_domain("photo")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.domains == model.domains
+    for name in model.domains:
+        np.testing.assert_array_equal(logits_of(loaded, name), logits_of(model, name))
+
+
+def test_one_domain_trains_while_the_others_stay_bit_for_bit() -> None:
+    model = adapted()
+    trunk = bits(model.backbone.trunk)
+    x, y = toys.batch(0)
+    model.compile(keras.optimizers.SGD(0.05, weight_decay=0.1), domains=["sketch"])
+    before = {name: logits_of(model, name) for name in model.domains}
+    model.fit({"sketch": x["sketch"]}, {"sketch": y["sketch"]}, verbose=0)
+    np.testing.assert_array_equal(logits_of(model, "photo"), before["photo"])
+    assert not np.allclose(logits_of(model, "sketch"), before["sketch"])
+    for path, value in bits(model.backbone.trunk).items():
+        np.testing.assert_array_equal(value, trunk[path])
+    model.compile(keras.optimizers.SGD(0.05))
+    model.fit(x, y, verbose=0)
+    assert not np.allclose(logits_of(model, "photo"), before["photo"])
+
+
+def test_training_of_one_domain_goes_on_after_loading(tmp_path: pathlib.Path) -> None:
+    model = adapted()
+    x, y = ({"sketch": part["sketch"]} for part in toys.batch(0))
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), domains=["sketch"])
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.trained_domains == ("sketch",)
+    for network in (model, loaded):
+        network.fit(x, y, verbose=0)
+    np.testing.assert_allclose(
+        logits_of(loaded, "sketch"), logits_of(model, "sketch"), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("make", [adapted, plain])
+def test_bad_domains_change_nothing(make: Any) -> None:
+    model = make()
+    before = bits(model)
+    for call, match in (
+        (lambda: model.add_domain("photo", 3), "each name once"),
+        (lambda: model.add_domain("a/b", 3), "no '/'"),
+        (lambda: model.add_domain("digits", 0), "positive integer"),
+        (lambda: model.remove_domain("digits"), "Received: domain='digits'"),
+        (lambda: model.rename_domain("digits", "x"), "Received: domain='digits'"),
+        (lambda: model.rename_domain("photo", "sketch"), "each name once"),
+        (lambda: model.compile(domains=["digits"]), "Received: domain='digits'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call()
+    assert model.domains == ("photo", "sketch")
+    assert list(bits(model)) == list(before)
+    model.remove_domain("photo")
+    with pytest.raises(ValueError, match="at least one name"):
+        model.remove_domain("sketch")
