@@ -1,23 +1,37 @@
 """Domains: the sets that ship with the package, a user's own, and pipelines that feed them."""
 
 from keras_univrep.datasets.benchmark import benchmark
+from keras_univrep.datasets.decathlon_domain import DecathlonDomain
+from keras_univrep.datasets.decathlon_local import decathlon_local
+from keras_univrep.datasets.decathlon_pipeline import decathlon_pipeline
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
 from keras_univrep.datasets.domain_from_folder import domain_from_folder
 from keras_univrep.datasets.embedded_domains import embedded_domains
+from keras_univrep.datasets.join_pipelines import join_pipelines
 from keras_univrep.datasets.load_domain import load_domain
 from keras_univrep.datasets.multi_domain_pipeline import multi_domain_pipeline
 from keras_univrep.datasets.multi_domain_sequence import MultiDomainSequence
 from keras_univrep.datasets.pipeline import pipeline
+from keras_univrep.datasets.subset import subset
+from keras_univrep.datasets.visual_decathlon import visual_decathlon
+from keras_univrep.datasets.with_classes import with_classes
 
 __all__ = [
+    "DecathlonDomain",
     "Domain",
     "MultiDomainSequence",
     "benchmark",
+    "decathlon_local",
+    "decathlon_pipeline",
     "domain_from_arrays",
     "domain_from_folder",
     "embedded_domains",
+    "join_pipelines",
     "load_domain",
     "multi_domain_pipeline",
     "pipeline",
+    "subset",
+    "visual_decathlon",
+    "with_classes",
 ]

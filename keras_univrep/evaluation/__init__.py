@@ -1,7 +1,17 @@
 """Evaluation protocols."""
 
+from keras_univrep.evaluation.decathlon_submission import (
+    score_decathlon_submission,
+    write_decathlon_submission,
+)
 from keras_univrep.evaluation.domain_accuracy import domain_accuracy
 from keras_univrep.evaluation.domain_features import domain_features
 from keras_univrep.evaluation.write_results import write_results
 
-__all__ = ["domain_accuracy", "domain_features", "write_results"]
+__all__ = [
+    "domain_accuracy",
+    "domain_features",
+    "score_decathlon_submission",
+    "write_decathlon_submission",
+    "write_results",
+]
