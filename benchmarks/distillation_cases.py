@@ -50,6 +50,16 @@ def domain_names(settings: dict[str, Any]) -> list[str]:
     return [f"domain{i}" for i in range(max(settings["teachers"]))]
 
 
+def case_names(settings: dict[str, Any]) -> tuple[list[str], list[str], dict[str, str]]:
+    """Names of our cases and of the peers', and for those that only we have the peers' equal."""
+    most = max(settings["teachers"])
+    theirs = [f"train {count}" for count in (0, *settings["teachers"])]
+    theirs += ["teacher forward", "infer, 1 domains", f"infer, {most} domains"]
+    # A student predicts the same whatever it is to be distilled from.
+    same = {f"infer, {count} teachers": f"infer, {most} domains" for count in (1, most)}
+    return theirs + list(same), theirs, same
+
+
 # ---- this library -------------------------------------------------------------------------------
 
 
@@ -121,6 +131,10 @@ def peer_cases(
     import torch
     from torch import nn
     from torch.nn import functional
+
+    if any("train" in case for case in settings["cases"]):
+        # Optimizers import it, in the midst of what is measured.
+        import torch._dynamo  # noqa: F401
 
     names = domain_names(settings)
     layout = torch.channels_last if channels_last else torch.contiguous_format
