@@ -108,7 +108,7 @@ def test_the_walk_finds_the_library() -> None:
     assert {"layers.ParallelAdapter", "losses.CKA", "backbones.ResNet26"} <= set(CLASSES)
     assert "metrics.decathlon_score" in FUNCTIONS
     found = set(imports(PACKAGE / "layers/parallel_adapter.py"))
-    assert ("keras_univrep.layers.domain_names.check_domain", True) in found
+    assert ("keras_univrep.layers.adapted_layer.check_layer", True) in found
 
 
 def test_imports_point_one_way() -> None:

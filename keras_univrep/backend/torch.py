@@ -7,13 +7,13 @@ import keras
 import torch
 from keras import tree
 from torch.nn import functional as functional_nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from keras_univrep.backend.base import (
     Pullback,
     Scope,
     TrainStepBase,
     carry_out,
-    centre_tap,
     optimizer_order,
     read,
     under_centre,
@@ -126,8 +126,11 @@ def convolution(
     """On the channels-last memory as it lies; Keras's own copies it to channels first and back."""
     dtype = torch.promote_types(inputs.dtype, kernel.dtype)
     inputs, kernel = inputs.to(dtype), kernel.to(dtype)
+    inputs, strides = _thin_out(inputs, kernel.shape, strides)
     inputs, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
-    return _convolve(inputs, _filters_first(kernel), strides, pads, dilation)
+    follows = torch.is_grad_enabled() and kernel.requires_grad
+    filters = _filters_first(kernel) if follows else _kept_filters(kernel)
+    return _convolve(inputs, filters, strides, pads, dilation)
 
 
 def adapted_convolution(
@@ -135,6 +138,7 @@ def adapted_convolution(
     strides: Sequence[int], padding: str, dilation: Sequence[int],
 ) -> Tensor:  # fmt: skip
     """One convolution whose backward pass computes what is asked for."""
+    inputs, strides = _thin_out(inputs, kernel.shape, strides)
     # "same" is symmetric here, as the interface keeps other cases away: nothing is padded.
     _, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
     return _AdaptedConvolution.apply(inputs, kernel, adapter, strides, pads, dilation)[0]
@@ -147,7 +151,10 @@ class _AdaptedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(inputs, kernel, adapter, strides, pads, dilation):  # type: ignore[override]
-        fused = _filters_first(kernel + centre_tap(adapter, kernel.shape[:2]))
+        # Only the centre moves, so the rest of a frozen kernel keeps the layout that it has.
+        fused = _kept_filters(kernel).clone()
+        row, column = (size // 2 for size in kernel.shape[:2])
+        fused[:, :, row, column] += adapter[0, 0].t()
         return _convolve(inputs, fused, strides, pads, dilation), fused
 
     @staticmethod
@@ -221,6 +228,19 @@ def _detach(leaf: Any) -> Any:
     return leaf.detach() if torch.is_tensor(leaf) else leaf
 
 
+def _thin_out(
+    inputs: Tensor, sizes: Sequence[int], strides: Sequence[int]
+) -> tuple[Tensor, Sequence[int]]:
+    """Leaves out the pixels that a 1x1 convolution steps over.
+
+    PyTorch 2.13 crashes in the backward pass of some such convolutions on channels-last memory.
+    """
+    if max(strides) == 1 or max(sizes[:-2]) > 1:
+        return inputs, strides
+    kept = inputs[(slice(None), *(slice(None, None, stride) for stride in strides))]
+    return kept.contiguous(), [1] * len(strides)
+
+
 def _filters_first(kernel: Tensor) -> Tensor:
     """From (*sizes, channels, filters) to (filters, channels, *sizes), channels last in memory.
 
@@ -228,6 +248,22 @@ def _filters_first(kernel: Tensor) -> Tensor:
     """
     filters = kernel.reshape(-1, kernel.shape[-1]).t().contiguous()
     return filters.view(-1, *kernel.shape[:-1]).movedim(-1, 1)
+
+
+# Filters of kernels that nothing differentiates, with the version of the kernel's values.
+_KEPT = WeakIdKeyDictionary()
+
+
+def _kept_filters(kernel: Tensor) -> Tensor:
+    """`_filters_first`, computed once as long as the kernel does not change."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(kernel) or kernel.is_inference():
+        return _filters_first(kernel)
+    version, filters = _KEPT.get(kernel, (None, None))
+    if version != kernel._version:
+        with torch.no_grad():
+            filters = _filters_first(kernel)
+        _KEPT[kernel] = (kernel._version, filters)
+    return filters
 
 
 def _convolve(

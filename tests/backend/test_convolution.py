@@ -158,3 +158,36 @@ def test_half_precision_stays_half():
     for trains in (True, False):
         outputs = backend.convolution(x, kernel, alpha, kernel_trains=trains)
         assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+
+
+def test_a_strided_1x1_convolution_of_few_channels_trains():
+    """PyTorch 2.13 crashes in the backward pass of this one when it is left to its own."""
+    x = np.random.default_rng(0).normal(size=(4, 64, 64, 8)).astype("float32")
+    kernel = np.random.default_rng(1).normal(size=(1, 1, 8, 16)).astype("float32")
+    for adapter in (None, kernel):
+        _, grads = backend.value_and_grad(
+            lambda v, adapter=adapter: (
+                ops.sum(backend.convolution(*v, adapter, (2,), kernel_trains=False)),
+                None,
+            ),
+            [x, kernel],
+        )
+        expected = np.tile(x[:, ::2, ::2].sum((0, 1, 2))[:, None], 16)
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(grads[1])[0, 0], expected, rtol=1e-3, atol=1e-3
+        )
+
+
+def test_a_kernel_that_changed_is_read_again():
+    """A backend may keep a frozen kernel in its own layout, and must see that it has moved."""
+    layer = keras.layers.Conv2D(4, 3, use_bias=False)
+    x, kernel, _ = arrays(3)
+    layer.build(x.shape)
+    values = [kernel[..., :4], 2 * kernel[..., :4], kernel[..., 2:]]
+    for value in values:
+        layer.kernel.assign(value)
+        outputs = ops.convert_to_numpy(
+            ops.stop_gradient(backend.convolution(x.astype("float32"), layer.kernel))
+        )
+        right = oracles.convolution(x, value)
+        np.testing.assert_allclose(outputs, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
