@@ -278,7 +278,8 @@ def batch_normalization(
         gamma: Scale, (channels,).
         beta: Shift, (channels,).
         epsilon: Positive number added to the variance.
-        moments: Mean and variance to use, (channels,) each; None for those of the batch.
+        moments: Mean and variance to use, (channels,) each, constants to any gradient; None for
+            those of the batch.
 
     Returns:
         Outputs of the shape of `inputs`; the mean and the (biased) variance used, (channels,).
@@ -296,7 +297,9 @@ def batch_normalization(
     dtype = inputs.dtype
     gamma, beta = ops.convert_to_tensor(gamma, dtype), ops.convert_to_tensor(beta, dtype)
     if moments is not None:
-        mean, variance = (ops.convert_to_tensor(moment, dtype) for moment in moments)
+        mean, variance = (
+            ops.stop_gradient(ops.convert_to_tensor(moment, dtype)) for moment in moments
+        )
         outputs = implementation.normalize(inputs, gamma, beta, epsilon, mean, variance)
         return outputs, mean, variance
     return implementation.batch_normalization(inputs, gamma, beta, epsilon)

@@ -12,6 +12,7 @@ from keras_univrep.backend.base import (
     Pullback,
     TrainStepBase,
     centre_tap,
+    normalize_by_operations,
     optimizer_order,
     read,
     under_centre,
@@ -142,9 +143,34 @@ def adapted_convolution(
     return adapted(*(tf.convert_to_tensor(x) for x in (inputs, kernel, adapter)))
 
 
-# Operations of Keras, which the compiler of either fuses.
-batch_normalization = base.normalize_by_operations
-normalize = base.normalize
+def batch_normalization(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """By TensorFlow's one operation for it, two to three times as fast as its parts."""
+    if inputs.dtype != tf.float32:
+        return normalize_by_operations(inputs, gamma, beta, epsilon)
+    nothing = tf.zeros((0,))
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=_as_images(inputs), scale=gamma, offset=beta, mean=nothing, variance=nothing,
+        epsilon=epsilon, is_training=True,
+    )  # fmt: skip
+    # The operation gives the unbiased variance.
+    count = tf.cast(tf.size(inputs) // tf.size(gamma), tf.float32)
+    variance *= tf.maximum(count - 1.0, 1.0) / tf.maximum(count, 1.0)
+    return _like(outputs, inputs), mean, variance
+
+
+def normalize(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, mean: Tensor, variance: Tensor
+) -> Tensor:
+    """By the same operation."""
+    if inputs.dtype != tf.float32:
+        return base.normalize(inputs, gamma, beta, epsilon, mean, variance)
+    outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=_as_images(inputs), scale=gamma, offset=beta, mean=mean, variance=variance,
+        epsilon=epsilon, is_training=False,
+    )  # fmt: skip
+    return _like(outputs, inputs)
 
 
 class TrainStep(TrainStepBase):
@@ -168,3 +194,14 @@ class TrainStep(TrainStepBase):
 def _dense(grads: Sequence[Any]) -> list[Tensor | None]:
     """Gradients of lookups come as slices, which the arithmetic of balancers cannot take."""
     return [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
+
+
+def _as_images(inputs: Tensor) -> Tensor:
+    """Any number of axes as the four that the operation takes."""
+    if len(inputs.shape) == 4:
+        return inputs
+    return tf.reshape(inputs, (-1, 1, 1, inputs.shape[-1]))
+
+
+def _like(outputs: Tensor, inputs: Tensor) -> Tensor:
+    return outputs if len(inputs.shape) == 4 else tf.reshape(outputs, tf.shape(inputs))
