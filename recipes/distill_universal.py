@@ -99,6 +99,8 @@ def train(model, network, title, domains, steps, folder, seed, **settings):
     check_stage(folder, {"stage": title, "steps": steps, "seed": seed, **settings})
     finished = folder / "finished.json"
     if finished.exists():
+        if network is model:  # whose file holds the optimizer's state too
+            model.optimizer.build(model.trainable_variables)
         network.load_weights(folder / "network.weights.h5")
         return json.loads(finished.read_text())["seconds"]
     start = time.time()

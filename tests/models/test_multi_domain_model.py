@@ -351,3 +351,16 @@ def test_bad_domains_change_nothing(make: Any) -> None:
     model.remove_domain("photo")
     with pytest.raises(ValueError, match="at least one name"):
         model.remove_domain("sketch")
+
+
+def test_a_batch_of_several_domains_gives_what_each_gives_alone() -> None:
+    model = adapted()
+    x = {name: toys.images(i, 3 + i) for i, name in enumerate(model.domains)}
+    together = model(x)
+    for name in model.domains:
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(together[name]),
+            ops.convert_to_numpy(model(x[name], domain=name)),
+            rtol=1e-5,
+            atol=1e-5,
+        )
