@@ -141,7 +141,10 @@ def adapted_convolution(
     inputs, strides = _thin_out(inputs, kernel.shape, strides)
     # "same" is symmetric here, as the interface keeps other cases away: nothing is padded.
     _, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
-    return _AdaptedConvolution.apply(inputs, kernel, adapter, strides, pads, dilation)[0]
+    arguments = (inputs, kernel, adapter, strides, pads, dilation)
+    if torch.is_grad_enabled():
+        return _AdaptedConvolution.apply(*arguments)[0]
+    return _AdaptedConvolution.forward(*arguments)[0]
 
 
 class _AdaptedConvolution(torch.autograd.Function):

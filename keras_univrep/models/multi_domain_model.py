@@ -232,8 +232,12 @@ class MultiDomainModel(keras.Model):
         _check_count(domain, num_classes)
         if hasattr(self.backbone, "add_domain") and domain not in (self.backbone.domains or ()):
             self.backbone.add_domain(domain, like)
-        elif self.depends_on_domain:
-            check_domain(domain, self.backbone.domains, self.backbone.name)
+        elif self.depends_on_domain and domain not in self.backbone.domains:
+            raise ValueError(
+                f"The backbone must know the domain, or be one that takes new domains. Received: "
+                f"domain={domain!r}, {self.backbone.name} with {list(self.backbone.domains)}. "
+                "Use an AdaptedBackbone over the trunk."
+            )
         self.num_classes[domain] = num_classes
         with unlocked(self):
             head = self._new_head(domain)

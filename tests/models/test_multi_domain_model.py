@@ -353,6 +353,13 @@ def test_bad_domains_change_nothing(make: Any) -> None:
         model.remove_domain("sketch")
 
 
+def test_a_backbone_of_fixed_domains_takes_no_new_one() -> None:
+    model = resnet(adapter="parallel")
+    with pytest.raises(ValueError, match="Use an AdaptedBackbone"):
+        model.add_domain("digits", 10)
+    assert model.domains == ("photo", "sketch")
+
+
 def test_a_batch_of_several_domains_gives_what_each_gives_alone() -> None:
     model = adapted()
     x = {name: toys.images(i, 3 + i) for i, name in enumerate(model.domains)}
