@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[tensorflow,jax,torch,data,recipes,dev]"
+		--editable ".[tensorflow,jax,torch,data,few_shot,recipes,dev]"
 	touch $@
 
 demo: $(READY)  ## Train, distil and compare on five real domains (10 minutes on two cores).
@@ -40,6 +40,7 @@ lint: $(READY)
 
 bench: $(READY)  ## Side by side with plain torch.
 	$(BIN)/python benchmarks/distillation_step.py
+	$(BIN)/python benchmarks/adapted_resnet26.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -6,11 +6,15 @@ from keras_univrep.evaluation.decathlon_submission import (
 )
 from keras_univrep.evaluation.domain_accuracy import domain_accuracy
 from keras_univrep.evaluation.domain_features import domain_features
+from keras_univrep.evaluation.episodic import evaluate_episodes
+from keras_univrep.evaluation.retrieval import recall_at_k
 from keras_univrep.evaluation.write_results import write_results
 
 __all__ = [
     "domain_accuracy",
     "domain_features",
+    "evaluate_episodes",
+    "recall_at_k",
     "score_decathlon_submission",
     "write_decathlon_submission",
     "write_results",

@@ -1,0 +1,19 @@
+"""Classifiers of frozen features: fit on a support set, predict a query set, many at once."""
+
+from keras_univrep.few_shot.logistic_regression import LogisticRegression
+from keras_univrep.few_shot.nearest_centroid import NearestCentroid
+from keras_univrep.few_shot.nearest_neighbours import NearestNeighbours
+from keras_univrep.few_shot.pre_classifier_alignment import PreClassifierAlignment
+from keras_univrep.few_shot.simple_cnaps import SimpleCNAPS
+from keras_univrep.few_shot.support_vector_machine import SupportVectorMachine
+from keras_univrep.few_shot.sur import SUR
+
+__all__ = [
+    "SUR",
+    "LogisticRegression",
+    "NearestCentroid",
+    "NearestNeighbours",
+    "PreClassifierAlignment",
+    "SimpleCNAPS",
+    "SupportVectorMachine",
+]
