@@ -8,8 +8,16 @@ from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
 from keras_univrep.datasets.domain_from_folder import domain_from_folder
 from keras_univrep.datasets.embedded_domains import embedded_domains
+from keras_univrep.datasets.episode import Episode
+from keras_univrep.datasets.episode_pipeline import episode_batches, episode_pipeline
+from keras_univrep.datasets.episodes import EpisodeSampler
+from keras_univrep.datasets.hierarchical_classes import (
+    classes_of_one_group,
+    classes_under_one_node,
+)
 from keras_univrep.datasets.join_pipelines import join_pipelines
 from keras_univrep.datasets.load_domain import load_domain
+from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
 from keras_univrep.datasets.multi_domain_pipeline import multi_domain_pipeline
 from keras_univrep.datasets.multi_domain_sequence import MultiDomainSequence
 from keras_univrep.datasets.pipeline import pipeline
@@ -20,17 +28,25 @@ from keras_univrep.datasets.with_classes import with_classes
 __all__ = [
     "DecathlonDomain",
     "Domain",
+    "Episode",
+    "EpisodeSampler",
+    "MetaDatasetSpec",
     "MultiDomainSequence",
     "benchmark",
+    "classes_of_one_group",
+    "classes_under_one_node",
     "decathlon_local",
     "decathlon_pipeline",
     "domain_from_arrays",
     "domain_from_folder",
     "embedded_domains",
+    "episode_batches",
+    "episode_pipeline",
     "join_pipelines",
     "load_domain",
     "multi_domain_pipeline",
     "pipeline",
+    "read_meta_dataset_spec",
     "subset",
     "visual_decathlon",
     "with_classes",
