@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -89,6 +89,8 @@ class AdaptedBackbone(keras.Model):
     """
 
     depends_on_domain = True
+    # Keras's, on TensorFlow, calls a model without a domain when one around it is exported.
+    _default_save_signature = None
 
     def __init__(
         self,
@@ -143,12 +145,12 @@ class AdaptedBackbone(keras.Model):
                 f"`layer_options` must name layers with parts of their own: {list(self.banks)}. "
                 f"Received: {unknown}. Choose them by `placement`, or leave them out."
             )
-        trunk.trainable = trunk_trainable
+        _set_trainable(trunk, trunk_trainable)
         self.trunk = trunk
         self.build(None)
 
     def _bank(
-        self, kind: type[DomainBank], name: str, layer: keras.layers.Layer, **options: Any
+        self, kind: Callable[..., DomainBank], name: str, layer: keras.layers.Layer, **options: Any
     ) -> DomainBank:
         options |= self.layer_options.get(name, {})
         bank = kind(
@@ -283,13 +285,21 @@ def _image_channels(trunk: keras.Model) -> int:
     return channels
 
 
+def _set_trainable(trunk: keras.Model, trainable: bool) -> None:
+    # On TensorFlow Keras passes over an assignment of the value that is there, and so over the
+    # layers below: a loaded model can be frozen in name while its layers train.
+    for layer in trunk._flatten_layers():
+        layer.trainable = not trainable
+        layer.trainable = trainable
+
+
 def _below(bank: DomainBank, domain: str, variable: keras.Variable) -> str:
     """A variable's path below its domain's part."""
     return variable.path.rsplit(f"{bank.part(domain).name}/", 1)[1]
 
 
 @contextlib.contextmanager
-def _through(banks: Sequence[DomainBank], domain: str, training: bool | None) -> Iterator[None]:
+def _through(banks: Iterable[DomainBank], domain: str, training: bool | None) -> Iterator[None]:
     """Lets the adapted layers compute through the parts of one domain.
 
     The `call` of the instance stands before that of its class; whatever calls the layer, the graph
@@ -301,9 +311,9 @@ def _through(banks: Sequence[DomainBank], domain: str, training: bool | None) ->
 
     banks = list(banks)
     for bank in banks:
-        vars(bank.layer)["call"] = call_of(bank)
+        bank.layer.__dict__["call"] = call_of(bank)
     try:
         yield
     finally:
         for bank in banks:
-            vars(bank.layer).pop("call", None)
+            bank.layer.__dict__.pop("call", None)

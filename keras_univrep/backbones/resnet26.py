@@ -257,16 +257,16 @@ class ResNet26(keras.Model):
                 f"Received: normalization={trunk.normalization!r}; here {self.normalization!r}. "
                 "Start from the network before `compression.fuse`, or `unfuse` it."
             )
-        pairs = list(zip(self._units(), trunk._units()))
-        for mine, theirs in pairs:
+        normalizations: list[Any] = [(self.end_normalization, trunk.end_normalization)]
+        for mine, theirs in zip(self._units(), trunk._units()):
             # A copy: on JAX the two would share a buffer, which the first training step gives away.
             mine.kernel.assign(np.array(ops.convert_to_numpy(theirs.kernel)))
-        normalizations = [(mine.normalization, theirs.normalization) for mine, theirs in pairs]
+            normalizations.append((mine.normalization, theirs.normalization))
         own = self.domains if self.normalization == "domain" else None
-        for mine, theirs in (*normalizations, (self.end_normalization, trunk.end_normalization)):
+        for to, of in normalizations:
             for name in own or (None,):
-                target = mine if name is None else mine.normalization(name)
-                target.set_weights(_normalization_of(theirs, name).get_weights())
+                target = to if name is None else to.normalization(name)
+                target.set_weights(_normalization_of(of, name).get_weights())
 
     def _units(self) -> list["_Unit"]:
         return [self.stem, *(unit for block in self.blocks for unit in (block.unit1, block.unit2))]

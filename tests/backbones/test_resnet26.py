@@ -218,6 +218,33 @@ def test_a_saved_network_comes_back_bit_for_bit(
     )
 
 
+def test_a_folded_network_has_biases_in_place_of_normalisations() -> None:
+    network = ResNet26(normalization="folded", width=0.125, domains=["a"], adapter="parallel")
+    plain = ResNet26(width=0.125, domains=["a"], adapter="parallel", normalization="shared")
+    # Half of the trainable parameters of the normalisations, but for the last one.
+    assert trainable(plain) - trainable(network) == 7_232 // 8 // 2
+    check_config(network)
+    with pytest.raises(ValueError, match="Received: normalization='folded'; here 'shared'"):
+        plain.initialize_from(network)
+    with pytest.raises(ValueError, match="normalization='shared'; here 'folded'"):
+        network.initialize_from(plain)
+
+
+@pytest.mark.parametrize("pooling", ["avg", None])
+def test_shapes_are_known_where_the_size_of_the_images_is_not(pooling: str | None) -> None:
+    network = ResNet26(width=0.125, pooling=pooling)
+    for size in (None, 16):
+        entry = keras.Input((size, size, 3))
+        model = keras.Model(entry, network(entry))
+        maps = (None, size and 2, size and 2, 32)
+        assert model.output_shape == ((None, 32) if pooling else maps)
+        x = images(size=16)
+        expected = ops.convert_to_numpy(network(x))
+        np.testing.assert_allclose(ops.convert_to_numpy(model(x)), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="multiples of 8"):
+        network(keras.Input((12, 12, 3)))
+
+
 def test_pooling_is_the_mean_over_positions() -> None:
     x = images(size=24)
     network = ResNet26(width=0.125)
