@@ -88,6 +88,9 @@ class ResNet26(keras.Model):
         CVPR 2018.
     """
 
+    # Keras's, on TensorFlow, calls a model without a domain when one around it is exported.
+    _default_save_signature = None
+
     def __init__(
         self,
         domains: Sequence[str] | None = None,

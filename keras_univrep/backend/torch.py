@@ -153,7 +153,10 @@ class _AdaptedConvolution(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(inputs, kernel, adapter, strides, pads, dilation):  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        inputs: Tensor, kernel: Tensor, adapter: Tensor,
+        strides: Sequence[int], pads: Sequence[int], dilation: Sequence[int],
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         # Only the centre moves, so the rest of a frozen kernel keeps the layout that it has.
         fused = _kept_filters(kernel).clone()
         row, column = (size // 2 for size in kernel.shape[:2])
@@ -161,7 +164,7 @@ class _AdaptedConvolution(torch.autograd.Function):
         return _convolve(inputs, fused, strides, pads, dilation), fused
 
     @staticmethod
-    def setup_context(ctx, inputs, output):  # type: ignore[override]
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:  # type: ignore[override]
         images, kernel, adapter, ctx.strides, ctx.pads, ctx.dilation = inputs
         ctx.sizes = kernel.shape[:2]
         ctx.adapter_shape = adapter.shape
@@ -169,7 +172,9 @@ class _AdaptedConvolution(torch.autograd.Function):
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    def backward(ctx, cotangent, _):  # type: ignore[override]
+    def backward(  # type: ignore[override]
+        ctx: Any, cotangent: Tensor, _: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         inputs, fused = ctx.saved_tensors
         of_inputs, of_kernel, of_adapter = ctx.needs_input_grad[:3]
         by_inputs, by_kernel, _ = torch.ops.aten.convolution_backward(

@@ -61,6 +61,9 @@ class MultiDomainModel(keras.Model):
         learning. 2022.
     """
 
+    # Keras's, on TensorFlow, calls a model without a domain when one around it is exported.
+    _default_save_signature = None
+
     def __init__(
         self, backbone: keras.Model, num_classes: Mapping[str, int], **kwargs: Any
     ) -> None:

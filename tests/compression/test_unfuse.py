@@ -73,7 +73,8 @@ def test_undoes_fuse_for_all_domains(name: str, folds: bool) -> None:
     assert type(again) is MultiDomainModel
     for domain in NAMES:
         assert_close(again(images(), domain=domain), expected[domain])
-    assert all(np.array_equal(value, bits(like)[path]) for path, value in before.items())
+    after = bits(like)
+    assert all(np.array_equal(value, after[path]) for path, value in before.items())
     for mine, theirs in zip(again.weights, model.weights, strict=True):
         np.testing.assert_allclose(numpy(mine), numpy(theirs), atol=2e-5, err_msg=mine.path)
 

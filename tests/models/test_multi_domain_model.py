@@ -371,3 +371,19 @@ def test_a_batch_of_several_domains_gives_what_each_gives_alone() -> None:
             rtol=1e-5,
             atol=1e-5,
         )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="Keras writes SavedModels of images of any size from TensorFlow only",
+)
+@pytest.mark.parametrize("make", [adapted, plain, lambda: resnet(adapter="parallel")])
+def test_one_domain_is_exported(make: Any, tmp_path: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    model, x = make(), toys.images(0, 2)
+    model.for_domain("sketch").export(tmp_path / "sketch", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "sketch")
+    served = loaded.serve(x)
+    expected = ops.convert_to_numpy(model(x, domain="sketch"))
+    np.testing.assert_allclose(ops.convert_to_numpy(served), expected, rtol=1e-4, atol=1e-4)
