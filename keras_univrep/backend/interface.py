@@ -251,6 +251,11 @@ def convolution(
     inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
     rank = len(kernel.shape) - 2
     strides, dilation = _each_axis(strides, rank), _each_axis(dilation, rank)
+    if max(strides) > 1 and max(kernel.shape[:-2]) == 1:
+        # What a 1x1 convolution steps over can as well be left out. oneDNN, under TensorFlow 2.21
+        # and PyTorch 2.13, crashes in the backward pass of some such convolutions.
+        inputs = inputs[(slice(None), *(slice(None, None, stride) for stride in strides))]
+        strides = (1,) * rank
     if adapter is None:
         return implementation.convolution(inputs, kernel, strides, padding, dilation)
     adapter = ops.convert_to_tensor(adapter)

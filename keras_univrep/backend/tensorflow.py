@@ -154,6 +154,11 @@ def batch_normalization(
         x=_as_images(inputs), scale=gamma, offset=beta, mean=nothing, variance=nothing,
         epsilon=epsilon, is_training=True,
     )  # fmt: skip
+    # A second reader of the outputs keeps TensorFlow from merging the operation with a ReLU after
+    # it: the merged one turns NaN into zero, and a broken training would look healthy.
+    pixel = outputs[:1, :1, :1]
+    pixel = tf.where(tf.math.is_nan(pixel), pixel, tf.zeros_like(pixel))
+    mean += tf.reduce_sum(pixel, axis=(0, 1, 2))
     # The operation gives the unbiased variance.
     count = tf.cast(tf.size(inputs) // tf.size(gamma), tf.float32)
     variance *= tf.maximum(count - 1.0, 1.0) / tf.maximum(count, 1.0)

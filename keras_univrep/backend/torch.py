@@ -126,7 +126,6 @@ def convolution(
     """On the channels-last memory as it lies; Keras's own copies it to channels first and back."""
     dtype = torch.promote_types(inputs.dtype, kernel.dtype)
     inputs, kernel = inputs.to(dtype), kernel.to(dtype)
-    inputs, strides = _thin_out(inputs, kernel.shape, strides)
     inputs, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
     follows = torch.is_grad_enabled() and kernel.requires_grad
     filters = _filters_first(kernel) if follows else _kept_filters(kernel)
@@ -138,7 +137,6 @@ def adapted_convolution(
     strides: Sequence[int], padding: str, dilation: Sequence[int],
 ) -> Tensor:  # fmt: skip
     """One convolution whose backward pass computes what is asked for."""
-    inputs, strides = _thin_out(inputs, kernel.shape, strides)
     # "same" is symmetric here, as the interface keeps other cases away: nothing is padded.
     _, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
     arguments = (inputs, kernel, adapter, strides, pads, dilation)
@@ -234,19 +232,6 @@ class TrainStep(TrainStepBase):
 
 def _detach(leaf: Any) -> Any:
     return leaf.detach() if torch.is_tensor(leaf) else leaf
-
-
-def _thin_out(
-    inputs: Tensor, sizes: Sequence[int], strides: Sequence[int]
-) -> tuple[Tensor, Sequence[int]]:
-    """Leaves out the pixels that a 1x1 convolution steps over.
-
-    PyTorch 2.13 crashes in the backward pass of some such convolutions on channels-last memory.
-    """
-    if max(strides) == 1 or max(sizes[:-2]) > 1:
-        return inputs, strides
-    kept = inputs[(slice(None), *(slice(None, None, stride) for stride in strides))]
-    return kept.contiguous(), [1] * len(strides)
 
 
 def _filters_first(kernel: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def functional(pooled: bool = True, dtype: str = "float32") -> keras.Model:
     return trained(keras.Model(images, x, name="trunk"))
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.backbones")
 class Subclassed(keras.Model):
     """A trunk whose graph is Python code, with a block of its own and a layer called "stem"."""
 
@@ -50,7 +50,7 @@ class Subclassed(keras.Model):
         return self.norm(self.last(self.block(self.first(images), training=training)))
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.backbones")
 class Block(keras.layers.Layer):
     """A residual block."""
 

@@ -55,7 +55,7 @@ def conv_net() -> keras.Model:
     return keras.Model(images, x, name="conv_net")
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.compression")
 class Subclassed(keras.Model):
     """A trunk whose graph is code, of layers that have names, or get them from Keras."""
 
