@@ -14,6 +14,7 @@ from keras_univrep.layers import (
     ParallelAdapter,
     SeriesAdapter,
 )
+from keras_univrep.layers.copy_weights import copy_weights
 from keras_univrep.layers.domain_names import check_domain, check_domains
 from keras_univrep.types import Shape, Tensor
 
@@ -269,7 +270,7 @@ class ResNet26(keras.Model):
         for to, of in normalizations:
             for name in own or (None,):
                 target = to if name is None else to.normalization(name)
-                target.set_weights(_normalization_of(of, name).get_weights())
+                copy_weights(_normalization_of(of, name), target)
 
     def _units(self) -> list["_Unit"]:
         return [self.stem, *(unit for block in self.blocks for unit in (block.unit1, block.unit2))]

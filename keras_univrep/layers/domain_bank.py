@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
+from keras_univrep.layers.copy_weights import copy_weights
 from keras_univrep.layers.domain_names import check_domain, check_domains
 
 
@@ -60,7 +61,7 @@ class DomainBank(keras.layers.Layer):
             with unlocked(self):
                 part = self.make_part(domain)
                 if source is not None:
-                    part.set_weights(source.get_weights())
+                    copy_weights(source, part)
                 self.parts.append(part)
         self.domains = (*names, domain)
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.layers.adapted_layer import restore_layer
+from keras_univrep.layers.copy_weights import copy_weights
 from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.types import Shape, Tensor
 
@@ -87,7 +88,7 @@ class DomainCopy(DomainBank):
         part = type(self.layer).from_config({**config, "name": name, "trainable": True})
         part.build(self.any_shape)
         if not self.reinitialize:
-            part.set_weights(self.layer.get_weights())
+            copy_weights(self.layer, part)
         return part
 
     def call(

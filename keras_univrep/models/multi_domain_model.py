@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep.layers.copy_weights import copy_weights
 from keras_univrep.layers.domain_bank import DomainBank, unlocked
 from keras_univrep.layers.domain_names import check_domain, check_domains
 from keras_univrep.types import Shape, Tensor
@@ -214,7 +215,7 @@ class MultiDomainModel(keras.Model):
                 )
         self.backbone.initialize_from(trunk.backbone)
         for name in shared:
-            self.head(name).set_weights(trunk.head(name).get_weights())
+            copy_weights(trunk.head(name), self.head(name))
 
     def add_domain(self, domain: str, num_classes: int, like: str | None = None) -> None:
         """Adds a classifier, and what the backbone keeps for each domain.
@@ -280,7 +281,7 @@ class MultiDomainModel(keras.Model):
         """
         check_domain(domain, self.domains, self.name)
         self.add_domain(name, self.num_classes[domain], like=domain)
-        self.head(name).set_weights(self.head(domain).get_weights())
+        copy_weights(self.head(domain), self.head(name))
         self.remove_domain(domain)
 
     def _forget_compilation(self) -> None:
