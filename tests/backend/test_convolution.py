@@ -183,6 +183,7 @@ def test_a_kernel_that_changed_is_read_again():
     layer = keras.layers.Conv2D(4, 3, use_bias=False)
     x, kernel, _ = arrays(3)
     layer.build(x.shape)
+    layer.trainable = False
     values = [kernel[..., :4], 2 * kernel[..., :4], kernel[..., 2:]]
     for value in values:
         layer.kernel.assign(value)
