@@ -3,20 +3,24 @@
 from keras_univrep.backend.base import Scope, centre_tap
 from keras_univrep.backend.interface import (
     TrainStep,
+    adadelta,
     apply_gradients,
+    average_pool,
     batch_normalization,
     convolution,
     functional,
     gradients,
-    lower_median,
     value_and_grad,
     vjp,
 )
+from keras_univrep.backend.loss_interface import lower_median, with_gradients
 
 __all__ = [
     "Scope",
     "TrainStep",
+    "adadelta",
     "apply_gradients",
+    "average_pool",
     "batch_normalization",
     "centre_tap",
     "convolution",
@@ -25,4 +29,5 @@ __all__ = [
     "lower_median",
     "value_and_grad",
     "vjp",
+    "with_gradients",
 ]

@@ -160,12 +160,29 @@ def normalize_by_operations(
     return normalize(inputs, gamma, beta, epsilon, mean, variance), mean, variance
 
 
+def average_pool(inputs: Tensor, size: int) -> Tensor:
+    """By Keras, whatever its image data format is set to."""
+    return ops.average_pool(inputs, size, size, "valid", "channels_last")
+
+
 def normalize(
     inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, mean: Tensor, variance: Tensor
 ) -> Tensor:
     """Normalises with given moments."""
     scale = gamma * ops.rsqrt(variance + epsilon)
     return inputs * scale + (beta - mean * scale)
+
+
+def adadelta_step(
+    values: Tensor, squares: Tensor, moves: Tensor, gradient: Tensor, rates: Tensor,
+    decay: float, epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """One step of Adadelta; both averages stand divided by 1 - decay, which drops two products."""
+    epsilon = epsilon / (1.0 - decay)
+    squares = decay * squares + ops.square(gradient)
+    move = ops.sqrt((moves + epsilon) / (squares + epsilon)) * gradient
+    moves = decay * moves + ops.square(move)
+    return values - rates * move, squares, moves
 
 
 def carry_out(updates: Iterable[tuple[keras.Variable, Tensor]]) -> None:

@@ -185,29 +185,6 @@ def apply_gradients(
     implementation.apply_gradients(optimizer, grads, variables)
 
 
-def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Exact lower median of non-negative values, without a gradient.
-
-    Args:
-        x: Non-negative tensor of any shape, taken in float32.
-        mask: Boolean tensor that broadcasts to the shape of `x`, True where `x` counts. Their
-            number n may depend on the data.
-
-    Returns:
-        Scalar float32: entry (n - 1) // 2 of the n counted values in ascending order, the lower of
-        the two middle ones when n is even; 0 when n is 0.
-
-    Example:
-
-    >>> from keras_univrep import backend
-    >>> float(backend.lower_median([4.0, 1.0, 3.0, 2.0]))
-    2.0
-    >>> float(backend.lower_median([4.0, 1.0, 3.0, 2.0], mask=[True, False, True, False]))
-    3.0
-    """
-    return implementation.lower_median(x, mask)
-
-
 def convolution(
     inputs: Tensor,
     kernel: Tensor,
@@ -269,6 +246,26 @@ def convolution(
     return implementation.adapted_convolution(inputs, kernel, adapter, strides, padding, dilation)
 
 
+def average_pool(inputs: Tensor, size: int) -> Tensor:
+    """Mean over windows side by side; what is left at the end of an axis is dropped.
+
+    Args:
+        inputs: (batch, height, width, channels).
+        size: Height and width of a window, and the stride.
+
+    Returns:
+        Tensor of shape (batch, height // size, width // size, channels).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_univrep import backend
+    >>> float(backend.average_pool(np.arange(4.0).reshape(1, 2, 2, 1), 2)[0, 0, 0, 0])
+    1.5
+    """
+    return implementation.average_pool(ops.convert_to_tensor(inputs), size)
+
+
 def batch_normalization(
     inputs: Tensor,
     gamma: Tensor,
@@ -308,6 +305,40 @@ def batch_normalization(
         outputs = implementation.normalize(inputs, gamma, beta, epsilon, mean, variance)
         return outputs, mean, variance
     return implementation.batch_normalization(inputs, gamma, beta, epsilon)
+
+
+def adadelta(
+    gradient: Callable[[Tensor], Tensor],
+    start: Tensor,
+    rates: Tensor,
+    steps: int,
+    decay: float = 0.9,
+    epsilon: float = 1e-6,
+) -> Tensor:
+    """Runs Adadelta from zero accumulators, each entry by itself, in the backend's fastest form.
+
+    Args:
+        gradient: `gradient(values) -> (episodes, ...)`, at values of the shape of `start`. It must
+            not keep its argument, which may be changed in place afterwards.
+        start: Values to start at, (episodes, ...) in float32.
+        rates: Learning rates, (episodes, 1, ...) with the axes of `start`.
+        steps: Number of steps.
+        decay: Of the averages of squared gradients and squared moves; PyTorch's rho, not Keras's.
+        epsilon: Added to both averages; PyTorch's, not Keras's.
+
+    Returns:
+        The values after the last step, of the shape of `start`; `start` is left as it is.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> values = backend.adadelta(lambda x: 2.0 * x, [[1.0, -1.0]], [[1.0]], steps=2)
+    >>> [round(float(value), 4) for value in values[0]]
+    [0.9925, -0.9925]
+    """
+    start = ops.stop_gradient(ops.convert_to_tensor(start, "float32"))
+    rates = ops.convert_to_tensor(rates, "float32")
+    return implementation.adadelta(gradient, start, rates, steps, decay, epsilon)
 
 
 class TrainStep(implementation.TrainStep):

@@ -14,6 +14,7 @@ from keras_univrep.backend.base import (
     Pullback,
     Scope,
     TrainStepBase,
+    adadelta_step,
     carry_out,
     centre_tap,
     optimizer_order,
@@ -112,6 +113,34 @@ def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
     return jax.lax.bitcast_convert_type(answer, jnp.float32)
 
 
+def adadelta(
+    gradient: Callable[[Tensor], Tensor], start: Tensor, rates: Tensor,
+    steps: int, decay: float, epsilon: float,
+) -> Tensor:  # fmt: skip
+    """In a loop of which the compiler fuses the step."""
+
+    def step(_: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        values, squares, moves = state
+        return adadelta_step(values, squares, moves, gradient(values), rates, decay, epsilon)
+
+    zeros = jnp.zeros_like(start)
+    return jax.lax.fori_loop(0, steps, step, (start, zeros, zeros))[0]
+
+
+def with_gradients(
+    fn: Callable[..., tuple[Tensor, Sequence[Callable[[], Tensor]]]], inputs: Sequence[Tensor]
+) -> Tensor:
+    """By a custom rule; the compiler drops the gradients that nothing asks for."""
+
+    def forward(*inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        result, pulls = fn(*inputs)
+        return result, tuple(pull() for pull in pulls)
+
+    value = jax.custom_vjp(lambda *inputs: fn(*inputs)[0])
+    value.defvjp(forward, lambda grads, cotangent: tuple(cotangent * grad for grad in grads))
+    return value(*inputs)
+
+
 def convolution(
     inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
 ) -> Tensor:
@@ -162,6 +191,7 @@ _adapted_convolution.defvjp(_adapted_forward, _adapted_backward)
 # Operations of Keras, which the compiler of either fuses.
 batch_normalization = base.normalize_by_operations
 normalize = base.normalize
+average_pool = base.average_pool
 
 
 class TrainStep(TrainStepBase):

@@ -11,6 +11,7 @@ from keras_univrep.backend import base
 from keras_univrep.backend.base import (
     Pullback,
     TrainStepBase,
+    adadelta_step,
     centre_tap,
     normalize_by_operations,
     optimizer_order,
@@ -97,6 +98,34 @@ def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
     return tf.stop_gradient(tf.bitcast(answer, tf.float32))
 
 
+def adadelta(
+    gradient: Callable[[Tensor], Tensor], start: Tensor, rates: Tensor,
+    steps: int, decay: float, epsilon: float,
+) -> Tensor:  # fmt: skip
+    """In a loop whose step alone is compiled: a graph would write every product to memory."""
+    move = tf.function(adadelta_step, jit_compile=True)
+
+    def step(number: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        return number + 1, *move(*state, gradient(state[0]), rates, decay, epsilon)
+
+    zeros = tf.zeros_like(start)
+    state = (tf.constant(0), start, zeros, zeros)
+    return tf.while_loop(lambda number, *_: number < steps, step, state)[1]
+
+
+def with_gradients(
+    fn: Callable[..., tuple[Tensor, Sequence[Callable[[], Tensor]]]], inputs: Sequence[Tensor]
+) -> Tensor:
+    """By a custom gradient; a graph drops those that nothing asks for."""
+
+    @tf.custom_gradient
+    def value(*inputs: Tensor) -> tuple[Tensor, Callable]:
+        result, pulls = fn(*inputs)
+        return result, lambda cotangent: [cotangent * pull() for pull in pulls]
+
+    return value(*inputs)
+
+
 def convolution(
     inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
 ) -> Tensor:
@@ -163,6 +192,9 @@ def batch_normalization(
     count = tf.cast(tf.size(inputs) // tf.size(gamma), tf.float32)
     variance *= tf.maximum(count - 1.0, 1.0) / tf.maximum(count, 1.0)
     return _like(outputs, inputs), mean, variance
+
+
+average_pool = base.average_pool
 
 
 def normalize(

@@ -1,11 +1,12 @@
 """Centred kernel alignment between the features of a teacher and those of a student."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_univrep.backend import lower_median
+from keras_univrep.backend import lower_median, with_gradients
 from keras_univrep.losses._features import (
     at_least_float32,
     check_same_batch,
@@ -113,12 +114,16 @@ class CKA(keras.losses.Loss):
                     "`keras.layers.Flatten`, or use `NormalizedL2` to compare every position."
                 )
         check_same_batch("CKA", y_true, y_pred)
-        P = self._centred_kernel(y_pred)
-        T = self._centred_kernel(y_true)
-        scale = ops.sqrt(_hsic(P, P)) * ops.sqrt(_hsic(T, T))
-        cka = ops.sum(P * T) / scale  # li2022 eq. 5
+        features = [at_least_float32(x) for x in (y_pred, y_true)]
+        if self.normalize:
+            features = [unit_vectors(x, axis=-1) for x in features]
+        if self.kernel == "linear":
+            P, T = (_centred_gram(x) for x in features)
+            value = 1.0 - ops.sum(P * T) / _scale(_hsic(P, P), _hsic(T, T))  # li2022 eq. 5
+        else:
+            value = with_gradients(_rbf_loss, features)
         # One value, but not a scalar: Keras then divides by the replicas of a TensorFlow strategy.
-        return ops.reshape(1.0 - cka, (1,))
+        return ops.reshape(value, (1,))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -128,37 +133,84 @@ class CKA(keras.losses.Loss):
             "dtype": self.dtype,
         }
 
-    def _centred_kernel(self, features: Tensor) -> Tensor:
-        x = at_least_float32(features)
-        if self.normalize:
-            x = unit_vectors(x, axis=-1)
-        # Distances do not see a shift, and for the linear kernel this is the centring itself.
-        centred = x - ops.mean(x, axis=0, keepdims=True)
-        gram = ops.matmul(centred, ops.transpose(centred))
-        if self.kernel == "linear":
-            return gram
-        distances = _squared_distances(x, centred, gram)
-        fixed = ops.cast(ops.stop_gradient(distances), "float32")
-        bandwidth = ops.cast(lower_median(fixed, mask=fixed > 0), x.dtype)
-        bandwidth = ops.stop_gradient(ops.maximum(bandwidth, SMALLEST))
-        kernel = ops.exp(-distances / (2.0 * bandwidth))
-        rows = ops.mean(kernel, axis=0, keepdims=True)
-        return kernel - rows - ops.transpose(rows) + ops.mean(rows)
+
+def _rbf_loss(student: Tensor, teacher: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]]]:
+    """The loss with the RBF kernel, and its gradients: three products of matrices in all."""
+    P, pull_student = _rbf_kernel(student)
+    T, pull_teacher = _rbf_kernel(teacher)
+    p, t, both = _hsic(P, P), _hsic(T, T), ops.sum(P * T)
+    scale = _scale(p, t)
+    cka = both / scale  # li2022 eq. 5
+
+    def of_kernel(own: Tensor, other: Tensor, hsic: Tensor) -> Tensor:
+        """Gradient of `cka` with respect to a kernel matrix."""
+        # An HSIC at its lower limit is a constant.
+        share = ops.where(hsic > SMALLEST, cka / ops.maximum(hsic, SMALLEST), 0.0)
+        return other * (1.0 / scale) - own * share
+
+    pulls = [
+        lambda: pull_student(-of_kernel(P, T, p)),
+        lambda: pull_teacher(-of_kernel(T, P, t)),
+    ]
+    return 1.0 - cka, pulls
+
+
+def _rbf_kernel(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Centred kernel matrix of rows, and the gradient of `x` for one of that matrix."""
+    # Distances do not see a shift, and rounding is smaller around the mean.
+    centred = x - ops.mean(x, axis=0, keepdims=True)
+    distances = _squared_distances(x, ops.matmul(centred, ops.transpose(centred)))
+    pairs = ops.cast(_pairs(ops.stop_gradient(distances)), "float32")
+    bandwidth = ops.cast(lower_median(pairs, mask=pairs > 0), x.dtype)
+    bandwidth = ops.stop_gradient(ops.maximum(bandwidth, SMALLEST))
+    kernel = ops.exp(distances * (-0.5 / bandwidth))
+    rows = ops.mean(kernel, axis=0, keepdims=True)
+
+    def pull(cotangent: Tensor) -> Tensor:
+        # The sign leaves out what counts as a distance of zero. All matrices are symmetric.
+        weights = cotangent * kernel * ops.sign(distances)
+        spread = ops.matmul(weights, centred) - ops.sum(weights, axis=1, keepdims=True) * centred
+        return spread * (2.0 / bandwidth)
+
+    return kernel - (rows - ops.mean(rows)) - ops.transpose(rows), pull
+
+
+def _centred_gram(x: Tensor) -> Tensor:
+    """Centred kernel matrix of the linear kernel: centring the rows is centring the matrix."""
+    centred = x - ops.mean(x, axis=0, keepdims=True)
+    return ops.matmul(centred, ops.transpose(centred))
 
 
 def _hsic(first: Tensor, second: Tensor) -> Tensor:
     """Biased HSIC of two centred kernels; with `tr(A B) = sum(A * B)` for symmetric matrices."""
-    return ops.maximum(ops.sum(first * second), SMALLEST)
+    return ops.sum(first * second)
 
 
-def _squared_distances(x: Tensor, centred: Tensor, gram: Tensor) -> Tensor:
+def _scale(first: Tensor, second: Tensor) -> Tensor:
+    """Root of the product of two HSICs, each kept above its lower limit."""
+    return ops.sqrt(ops.maximum(first, SMALLEST)) * ops.sqrt(ops.maximum(second, SMALLEST))
+
+
+def _squared_distances(x: Tensor, gram: Tensor) -> Tensor:
     """Squared distances between rows, `(batch, batch)`, exactly zero where rounding hides them."""
-    squares = ops.sum(ops.square(centred), axis=-1)
-    magnitude = ops.sum(ops.square(x), axis=-1)
-    total = squares[:, None] + squares[None, :]
-    distances = total - 2.0 * gram
-    rounding = 1e-6 * total + 1e-12 * (magnitude[:, None] + magnitude[None, :])
-    index = ops.arange(ops.shape(x)[0])
-    zero = ops.logical_or(index[:, None] == index[None, :], distances <= rounding)
+    # From the diagonal, so that a row has no distance from itself.
+    squares = ops.diagonal(gram)
+    distances = (squares[:, None] + squares[None, :]) - 2.0 * gram
+    rounding = 1e-6 * squares + 1e-12 * ops.sum(ops.square(x), axis=-1)
+    zero = distances <= rounding[:, None] + rounding[None, :]
     # `zero` is false for a NaN, so that a diverged network is seen in the loss.
-    return ops.where(zero, ops.zeros_like(distances), distances)
+    return ops.where(zero, 0.0, distances)
+
+
+def _pairs(matrix: Tensor) -> Tensor:
+    """Every pair of a symmetric matrix once, the lower rows in the gaps of the upper ones.
+
+    Shape `(ceil(batch / 2), batch)`; the diagonal comes along, and zeros where there is no pair.
+    """
+    count = ops.shape(matrix)[0]
+    half = (count + 1) // 2
+    row, column = ops.arange(half)[:, None], ops.arange(count)[None, :]
+    lower = ops.flip(matrix[count - half :], axis=(0, 1))
+    # The middle one of an odd number of rows is its own counterpart.
+    lower = ops.where(2 * row + 1 == count, 0.0, lower)
+    return ops.where(column > row, matrix[:half], lower)

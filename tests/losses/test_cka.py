@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.losses import CKA
 from tests.golden_inputs import golden_x, golden_y
 from tests.losses.oracles import bandwidth, central_differences, cka, student_gradient, unit
@@ -189,3 +190,37 @@ def test_student_learns_the_teacher_in_a_compiled_fit_with_a_partial_batch() -> 
     student.compile(keras.optimizers.Adam(0.05), loss=CKA())
     history = student.fit(inputs, teacher, batch_size=20, epochs=10, verbose=0).history["loss"]
     assert history[-1] < 0.7 * history[0]
+
+
+def test_gradient_of_the_teacher_is_that_of_the_student_by_symmetry() -> None:
+    swapped = student_gradient(lambda fixed, x: CKA()(x, fixed), Y, X)
+    np.testing.assert_allclose(swapped, student_gradient(CKA(), Y, X), atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [7, 8])
+def test_training_takes_the_gradient_that_the_golden_inputs_have(batch: int) -> None:
+    # `student_gradient` may differentiate the value; a training takes the loss's own formula.
+    student = keras.Variable(X[:batch])
+    _, _, (gradient,) = backend.gradients(lambda: (CKA()(Y[:batch], student.value), ()), [student])
+    widths = (bandwidth(X[:batch]), bandwidth(Y[:batch]))
+    numeric = central_differences(lambda x: 1.0 - cka(x, Y[:batch], "rbf", True, widths), X[:batch])
+    np.testing.assert_allclose(ops.convert_to_numpy(gradient), numeric, atol=2e-5)
+
+
+def test_second_derivatives_are_those_of_the_value() -> None:
+    fixed = ops.convert_to_tensor(Y, dtype="float32")
+    direction = ops.convert_to_tensor(np.random.default_rng(0).normal(size=X.shape), "float32")
+
+    def slope(values: list) -> tuple:
+        grads = backend.value_and_grad(lambda v: (CKA()(fixed, v[0]), ()), values)[1]
+        return ops.sum(grads[0] * direction), ()
+
+    start = ops.convert_to_tensor(X, dtype="float32")
+    curvature = ops.convert_to_numpy(backend.value_and_grad(slope, [start])[1][0])
+    widths, along = (bandwidth(X), bandwidth(Y)), ops.convert_to_numpy(direction)
+
+    def gradient(at: np.ndarray) -> np.ndarray:
+        return central_differences(lambda x: 1.0 - cka(x, Y, "rbf", True, widths), at, 1e-4)
+
+    expected = (gradient(X + 1e-3 * along) - gradient(X - 1e-3 * along)) / 2e-3
+    np.testing.assert_allclose(curvature, expected, atol=1e-3)
