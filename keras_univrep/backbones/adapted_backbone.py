@@ -45,7 +45,8 @@ class AdaptedBackbone(keras.Model):
 
     Args:
         trunk: A built Keras model of images that returns features of shape (batch, channels), or
-            maps (batch, height, width, channels), which are averaged over positions.
+            maps (batch, height, width, channels), which are averaged over positions. Of several
+            outputs choose one: `keras.Model(trunk.input, trunk.outputs[-1])`.
         domains: Names of the first domains.
         adapter: `"parallel"`, `"series"`, `"piggyback"` (binary masks), `"deep_adaptation"`
             (combinations of filters), `"copy"` (each domain has its own layers: fine-tuning), or
@@ -56,13 +57,14 @@ class AdaptedBackbone(keras.Model):
             `adaptable_layers`, or a function of name and layer.
         normalization: `"domain"`: each domain has its own normalisations, which start as the
             trunk's; `"new"`: they start afresh; `"shared"`: the trunk's serve all.
-        trunk_trainable: Whether the trunk trains. Sets the trunk's `trainable`.
+        trunk_trainable: Whether the trunk trains. If not, all of it is frozen; if so, layers that
+            are frozen one by one stay so, and a trunk that is frozen as a whole is not any more.
         adapter_options: Arguments of the adapters, such as `{"dropout": 0.5}`.
         layer_options: Further arguments for single layers, by their name.
         **kwargs: `name` and `dtype` of a Keras model.
 
     Call arguments:
-        images: What the trunk takes.
+        images: What the trunk takes; one tensor will do where it takes a dictionary of one.
         domain: One of `domains`; may be omitted when there is only one.
         training: Whether normalisations use the statistics of the batch.
 
@@ -126,6 +128,7 @@ class AdaptedBackbone(keras.Model):
         self.layer_options = {name: dict(more) for name, more in (layer_options or {}).items()}
         self.filters = _feature_size(trunk)
         self.channels = _image_channels(trunk)
+        self.input_name = _input_name(trunk)
         chosen = [] if adapter is None else choose_layers(trunk, adapter, placement)
         self.adapted = tuple(name for name, _ in chosen)
         self.banks: dict[str, DomainBank] = {
@@ -145,7 +148,8 @@ class AdaptedBackbone(keras.Model):
                 f"`layer_options` must name layers with parts of their own: {list(self.banks)}. "
                 f"Received: {unknown}. Choose them by `placement`, or leave them out."
             )
-        _set_trainable(trunk, trunk_trainable)
+        if not (trunk_trainable and trunk.trainable):
+            _set_trainable(trunk, trunk_trainable)
         self.trunk = trunk
         self.build(None)
 
@@ -167,6 +171,8 @@ class AdaptedBackbone(keras.Model):
         self, images: Tensor, domain: str | None = None, training: bool | None = None
     ) -> Tensor:
         domain = check_domain(domain, self.domains, self.name)
+        if self.input_name is not None and not isinstance(images, Mapping):
+            images = {self.input_name: images}
         with _through(self.banks.values(), domain, training):
             features = self.trunk(images)
         axes = tuple(range(1, len(features.shape) - 1))
@@ -180,7 +186,8 @@ class AdaptedBackbone(keras.Model):
     ) -> keras.KerasTensor:
         """Returns the shape and dtype of the features, without running the trunk."""
         check_domain(domain, self.domains, self.name)
-        return keras.KerasTensor((images.shape[0], self.filters), self.compute_dtype)
+        first = keras.tree.flatten(images)[0]
+        return keras.KerasTensor((first.shape[0], self.filters), self.compute_dtype)
 
     def add_domain(self, domain: str, like: str | None = None) -> None:
         """Adds the parts of a new domain; no other domain's output moves by a bit.
@@ -243,17 +250,20 @@ class AdaptedBackbone(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
+        layers = dict(leaves(self.trunk))
+        singly = self.trunk.trainable
         return {
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trunk": keras.saving.serialize_keras_object(self.trunk),
+            "layers": list(layers),
             "domains": list(self.domains),
             "adapter": self.adapter,
-            # What was chosen, and not how: a function cannot be saved. With the "^" a layer may
-            # be called "stem".
-            "placement": [f"^{re.escape(name)}" for name in self.adapted],
+            # What was chosen, and not how: a function cannot be saved.
+            "placement": [_exactly(name) for name in self.adapted],
             "normalization": self.normalization,
             "trunk_trainable": self.trunk.trainable,
+            "frozen": [name for name in layers if singly and not layers[name].trainable],
             "adapter_options": self.adapter_options,
             "layer_options": self.layer_options,
         }
@@ -261,18 +271,35 @@ class AdaptedBackbone(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AdaptedBackbone":
         trunk = keras.saving.deserialize_keras_object(config["trunk"])
-        return cls(**{**config, "trunk": trunk})
+        layers = dict(leaves(trunk))
+        config = {**config, "trunk": trunk}
+        # Names that Keras chose are others in another process; the order of the layers is not.
+        names = dict(zip(config.pop("layers", layers), layers))
+        words = {_exactly(old): _exactly(new) for old, new in names.items()}
+        frozen = [layers[names[old]] for old in config.pop("frozen", ()) if old in names]
+        options = {names.get(old, old): more for old, more in config["layer_options"].items()}
+        placement = [words.get(word, word) for word in config["placement"]]
+        backbone = cls(**{**config, "placement": placement, "layer_options": options})
+        for layer in frozen:
+            _set_trainable(layer, False)
+        return backbone
+
+
+def _exactly(name: str) -> str:
+    """The expression for one layer; with the "^" a layer may be called "stem"."""
+    return f"^{re.escape(name)}"
 
 
 def _feature_size(trunk: keras.Model) -> int:
-    size = getattr(trunk, "filters", None)
-    if size is None and hasattr(trunk, "output_shape"):
-        size = trunk.output_shape[-1]
-    if not isinstance(size, int):
+    size, shape = getattr(trunk, "filters", None), getattr(trunk, "output_shape", None)
+    if size is None and isinstance(shape, tuple):
+        size = shape[-1]
+    if not isinstance(size, int) or len(getattr(trunk, "outputs", None) or [trunk]) > 1:
         raise ValueError(
-            "`trunk` must say how many channels its features have, by its output shape or by the "
-            f"attribute `filters`. Received: {trunk!r}. Set `trunk.filters`, or cut its head off "
-            "(`include_top=False`)."
+            "`trunk` must return one tensor and say how many channels it has, by the output shape "
+            f"or by the attribute `filters`. Received: {trunk!r} with output_shape={shape}. Set "
+            "`trunk.filters`, cut its head off (`include_top=False`), or choose one output: "
+            "`keras.Model(trunk.input, trunk.outputs[-1])`."
         )
     return size
 
@@ -280,17 +307,24 @@ def _feature_size(trunk: keras.Model) -> int:
 def _image_channels(trunk: keras.Model) -> int:
     channels = getattr(trunk, "channels", None)
     if channels is None:
+        inputs = getattr(trunk, "inputs", None)
         build_shape = (trunk.get_build_config() or {}).get("input_shape")
-        channels = (getattr(trunk, "input_shape", None) or build_shape or (3,))[-1]
+        channels = (inputs[0].shape if inputs else build_shape or (3,))[-1]
     return channels
 
 
-def _set_trainable(trunk: keras.Model, trainable: bool) -> None:
+def _input_name(trunk: keras.Model) -> str | None:
+    """The name of the images where a trunk takes a dictionary of one tensor."""
+    entry = getattr(trunk, "input", None)
+    return next(iter(entry)) if isinstance(entry, Mapping) and len(entry) == 1 else None
+
+
+def _set_trainable(layer: keras.layers.Layer, trainable: bool) -> None:
     # On TensorFlow Keras passes over an assignment of the value that is there, and so over the
     # layers below: a loaded model can be frozen in name while its layers train.
-    for layer in trunk._flatten_layers():
-        layer.trainable = not trainable
-        layer.trainable = trainable
+    for part in layer._flatten_layers():
+        part.trainable = not trainable
+        part.trainable = trainable
 
 
 def _below(bank: DomainBank, domain: str, variable: keras.Variable) -> str:

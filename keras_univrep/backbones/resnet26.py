@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.layers import (
     BatchNormalization,
     Conv2D,
@@ -353,7 +354,7 @@ class _Block(keras.layers.Layer):
         y = ops.relu(self.unit1(x, domain=domain, training=training))
         y = self.unit2(y, domain=domain, training=training)
         if self.unit1.pad:
-            x = ops.average_pool(x, 2, strides=2, padding="valid", data_format="channels_last")
+            x = backend.average_pool(x, 2)
             x = ops.pad(x, [[0, 0]] * 3 + [[0, y.shape[-1] - x.shape[-1]]])
         return ops.relu(y + x)  # rebuffi2018 sec. 3.2
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.backbones import AdaptedBackbone
+from keras_univrep.layers.domain_bank import DomainBank
 
 
 def walk(model: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -44,6 +45,17 @@ def named_as(model: keras.Model, copy: keras.Model) -> dict[str, keras.layers.La
         return copies
     # Names that Keras chose are numbered on in a copy.
     return dict(zip(layers, copies.values(), strict=True))
+
+
+def banks_like(model: keras.Model, copy: keras.Model) -> dict[str, DomainBank]:
+    """Returns the banks of a copy by the names of the original's, as `named_as` does.
+
+    Args:
+        model: An `AdaptedBackbone`, or a `MultiDomainModel` over one.
+        copy: A model of the same class and configuration.
+    """
+    ours, theirs = (getattr(network, "backbone", network).banks for network in (model, copy))
+    return dict(zip(ours, theirs.values(), strict=True))
 
 
 def copy_variables(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
@@ -85,7 +97,7 @@ def rebuild(
     copies = named_as(model, copy)
     left: set[int] = set()
     if without:
-        banks = getattr(copy, "backbone", copy).banks
+        banks = banks_like(model, copy)
         left = {id(layer) for name in without for layer in (banks[name], *banks[name].parts)}
     for name, layer in walk(model):
         if id(copies[name]) not in left:

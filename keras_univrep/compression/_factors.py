@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_univrep.backbones import AdaptedBackbone
 from keras_univrep.compression._anatomy import backbone_of
-from keras_univrep.compression._copying import rebuild
+from keras_univrep.compression._copying import banks_like, rebuild
 from keras_univrep.layers import ParallelAdapter
 
 
@@ -67,8 +67,9 @@ def with_factors(
         name: {"rank": len(betas[0]), "shared": shared} for name, (_, betas) in factors.items()
     }
     copy = rebuild(model, options, without=factors)
+    copies = banks_like(model, copy)
     for name, (gammas, betas) in factors.items():
-        bank = backbone_of(copy, function).banks[name]
+        bank = copies[name]
         for index, part in enumerate(bank.parts):
             part.kernel.assign(gammas[index].astype("float32"))
             if not shared:

@@ -77,9 +77,11 @@ def unfuse(fused: keras.Model, like: keras.Model, domain: str | None = None) -> 
     """
     backbone = backbone_of(like, "unfuse")
     domain = check_domain(domain, getattr(like, "domains", None), like.name)
-    layers = _layers_of(fused, dissect(backbone))
+    _layers_of(fused, dissect(backbone))  # Raises before anything is built.
     model = rebuild(like)
     anatomy = dissect(backbone_of(model, "unfuse"))
+    # Anew: where Keras chose names, those of the new trunk are others.
+    layers = _layers_of(fused, anatomy)
     folded = {name: end for name, end in anatomy.foldable.items() if end not in layers}
     heads = [head.name for head in like.heads] if isinstance(like, MultiDomainModel) else []
     _check_structure(layers, anatomy, folded, heads)

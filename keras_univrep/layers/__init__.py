@@ -6,9 +6,12 @@ from keras_univrep.layers.conv2d import Conv2D
 from keras_univrep.layers.deep_adaptation import DeepAdaptation
 from keras_univrep.layers.domain_batch_normalization import DomainBatchNormalization
 from keras_univrep.layers.domain_copy import DomainCopy
+from keras_univrep.layers.film import FiLM
+from keras_univrep.layers.film_generator import FiLMGenerator
 from keras_univrep.layers.parallel_adapter import ParallelAdapter
 from keras_univrep.layers.piggyback_mask import PiggybackMask
 from keras_univrep.layers.series_adapter import SeriesAdapter
+from keras_univrep.layers.set_encoder import SetEncoder
 
 __all__ = [
     "AlignmentAdapter",
@@ -17,7 +20,10 @@ __all__ = [
     "DeepAdaptation",
     "DomainBatchNormalization",
     "DomainCopy",
+    "FiLM",
+    "FiLMGenerator",
     "ParallelAdapter",
     "PiggybackMask",
     "SeriesAdapter",
+    "SetEncoder",
 ]

@@ -12,15 +12,14 @@ from keras_univrep.layers.adapted_layer import (
     filters_of,
     finish,
     fresh_initializer,
-    restore_layer,
     run,
 )
-from keras_univrep.layers.domain_bank import DomainBank
-from keras_univrep.types import Shape, Tensor
+from keras_univrep.layers.layer_bank import LayerBank
+from keras_univrep.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class DeepAdaptation(DomainBank):
+class DeepAdaptation(LayerBank):
     """A convolution or dense layer whose filters each domain combines anew.
 
     Equation:
@@ -81,7 +80,7 @@ class DeepAdaptation(DomainBank):
         controller_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(domains, **kwargs)
+        super().__init__(layer, domains, **kwargs)
         check_layer(layer, type(self).__name__, odd=False)
         if isinstance(layer, keras.layers.DepthwiseConv2D) or getattr(layer, "groups", 1) > 1:
             raise ValueError(
@@ -90,23 +89,18 @@ class DeepAdaptation(DomainBank):
                 f"{getattr(layer, 'groups', 'one a channel')}. Use ParallelAdapter or "
                 "PiggybackMask there."
             )
-        self.layer = layer
         self.always_bias = always_bias
         self.controller_initializer = keras.initializers.get(controller_initializer)
         self.controller_regularizer = keras.regularizers.get(controller_regularizer)
 
-    def build(self, input_shape: Shape) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
-        self.has_bias = self.layer.use_bias or self.always_bias
-        self.make_parts()
+    @property
+    def has_bias(self) -> bool:
+        """Whether each domain has a bias."""
+        return self.layer.use_bias or self.always_bias
 
     def make_part(self, domain: str | None) -> keras.layers.Layer:
         filters = filters_of(self.layer)
-        part = keras.layers.Layer(
-            name="adapter" if domain is None else f"adapter_{domain}", dtype=self.dtype_policy
-        )
-        with keras.name_scope(part.name, caller=part):
+        with self.new_part(domain) as part:
             part.controller = part.add_weight(
                 shape=(filters, filters),
                 initializer=fresh_initializer(self.controller_initializer),
@@ -118,7 +112,6 @@ class DeepAdaptation(DomainBank):
         if self.layer.use_bias:
             # A copy: on JAX the two would share a buffer, which a training step gives away.
             part.bias.assign(np.array(ops.convert_to_numpy(self.layer.bias)))
-        part.built = True
         return part
 
     def controller(self, domain: str | None = None) -> keras.Variable:
@@ -151,19 +144,10 @@ class DeepAdaptation(DomainBank):
         bias = ops.convert_to_numpy(part.bias) if self.has_bias else None
         return (kernel @ matrix).astype("float32"), bias
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "domains": None if self.domains is None else list(self.domains),
             "always_bias": self.always_bias,
             "controller_initializer": keras.initializers.serialize(self.controller_initializer),
             "controller_regularizer": keras.regularizers.serialize(self.controller_regularizer),
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "DeepAdaptation":
-        return cls(**{**config, "layer": restore_layer(config["layer"])})

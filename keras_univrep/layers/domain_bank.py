@@ -100,6 +100,10 @@ class DomainBank(keras.layers.Layer):
         self.add_domain(name, like=domain)
         self.remove_domain(domain)
 
+    def get_config(self) -> dict[str, object]:
+        domains = None if self.domains is None else list(self.domains)
+        return {**super().get_config(), "domains": domains}
+
     def _check_named(self) -> tuple[str, ...]:
         if self.domains is None:
             raise ValueError(

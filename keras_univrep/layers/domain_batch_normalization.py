@@ -99,7 +99,6 @@ class DomainBatchNormalization(DomainBank):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "domains": list(self.domains or ()),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
         }

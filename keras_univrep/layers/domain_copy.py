@@ -8,14 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_univrep.layers.adapted_layer import restore_layer
 from keras_univrep.layers.copy_weights import copy_weights
-from keras_univrep.layers.domain_bank import DomainBank
-from keras_univrep.types import Shape, Tensor
+from keras_univrep.layers.layer_bank import LayerBank
+from keras_univrep.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class DomainCopy(DomainBank):
+class DomainCopy(LayerBank):
     """A copy of any layer for each domain, chosen by name.
 
     With a batch normalisation it is the domain-specific normalisation of residual adapters; with
@@ -67,20 +66,13 @@ class DomainCopy(DomainBank):
         reinitialize: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(domains, **kwargs)
+        super().__init__(layer, domains, **kwargs)
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(
                 f"`layer` of DomainCopy must be a Keras layer. Received: {layer!r}. "
                 "Pass the layer itself, built or not."
             )
-        self.layer = layer
         self.reinitialize = reinitialize
-
-    def build(self, input_shape: Shape) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
-        self.any_shape = input_shape
-        self.make_parts()
 
     def make_part(self, domain: str | None) -> keras.layers.Layer:
         config = self.layer.get_config()
@@ -120,17 +112,8 @@ class DomainCopy(DomainBank):
         bias = ops.convert_to_numpy(part.bias) if part.use_bias else None
         return ops.convert_to_numpy(part.kernel), bias
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "domains": None if self.domains is None else list(self.domains),
             "reinitialize": self.reinitialize,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "DomainCopy":
-        return cls(**{**config, "layer": restore_layer(config["layer"])})

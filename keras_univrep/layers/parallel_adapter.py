@@ -12,15 +12,14 @@ from keras_univrep.layers.adapted_layer import (
     check_layer,
     finish,
     fresh_initializer,
-    restore_layer,
     run,
 )
-from keras_univrep.layers.domain_bank import DomainBank
+from keras_univrep.layers.layer_bank import LayerBank
 from keras_univrep.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class ParallelAdapter(DomainBank):
+class ParallelAdapter(LayerBank):
     """A convolution with a parallel 1x1 residual adapter, one for each domain.
 
     Equation:
@@ -96,7 +95,7 @@ class ParallelAdapter(DomainBank):
         shared: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(domains, **kwargs)
+        super().__init__(layer, domains, **kwargs)
         check_layer(layer, type(self).__name__)
         if not 0.0 <= dropout < 1.0:
             raise ValueError(
@@ -107,7 +106,6 @@ class ParallelAdapter(DomainBank):
                 "`shared` needs a `rank`: domains share one factor of alpha. Received: "
                 "rank=None, shared=True. Pass a rank."
             )
-        self.layer = layer
         self.dropout = dropout
         self.adapter_initializer = keras.initializers.get(adapter_initializer)
         self.adapter_regularizer = keras.regularizers.get(adapter_regularizer)
@@ -117,8 +115,7 @@ class ParallelAdapter(DomainBank):
         self.seed_generator = keras.random.SeedGenerator(seed) if dropout else None
 
     def build(self, input_shape: Shape) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
+        self.build_layer(input_shape)
         self.adapter_shape = adapter_shape(self.layer)
         if self.rank is not None:
             limit = min(self.adapter_shape[-2:])
@@ -133,11 +130,8 @@ class ParallelAdapter(DomainBank):
         self.make_parts()
 
     def make_part(self, domain: str | None) -> keras.layers.Layer:
-        part = keras.layers.Layer(
-            name="adapter" if domain is None else f"adapter_{domain}", dtype=self.dtype_policy
-        )
         shape = self.adapter_shape if self.rank is None else (self.adapter_shape[-2], self.rank)
-        with keras.name_scope(part.name, caller=part):
+        with self.new_part(domain) as part:
             part.kernel = part.add_weight(
                 shape=shape,
                 initializer=fresh_initializer(self.adapter_initializer),
@@ -146,7 +140,6 @@ class ParallelAdapter(DomainBank):
             )
             if self.rank is not None and not self.shared:
                 part.beta = self._add_beta(part)
-        part.built = True
         return part
 
     def _add_beta(self, owner: keras.layers.Layer) -> keras.Variable:
@@ -206,14 +199,9 @@ class ParallelAdapter(DomainBank):
             seed=self.seed_generator,
         )
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "domains": None if self.domains is None else list(self.domains),
             "dropout": self.dropout,
             "adapter_initializer": keras.initializers.serialize(self.adapter_initializer),
             "adapter_regularizer": keras.regularizers.serialize(self.adapter_regularizer),
@@ -221,7 +209,3 @@ class ParallelAdapter(DomainBank):
             "rank": self.rank,
             "shared": self.shared,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "ParallelAdapter":
-        return cls(**{**config, "layer": restore_layer(config["layer"])})

@@ -7,15 +7,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_univrep.layers.adapted_layer import check_layer, finish, restore_layer, run
-from keras_univrep.layers.domain_bank import DomainBank
-from keras_univrep.types import Shape, Tensor
+from keras_univrep.layers.adapted_layer import check_layer, finish, run
+from keras_univrep.layers.layer_bank import LayerBank
+from keras_univrep.types import Tensor
 
 MARGIN = 5e-3
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class PiggybackMask(DomainBank):
+class PiggybackMask(LayerBank):
     """A convolution or dense layer whose kernel each domain masks for itself.
 
     Equation:
@@ -79,22 +79,13 @@ class PiggybackMask(DomainBank):
         threshold: float = 5e-3,
         **kwargs: Any,
     ) -> None:
-        super().__init__(domains, **kwargs)
+        super().__init__(layer, domains, **kwargs)
         check_layer(layer, type(self).__name__, odd=False)
-        self.layer = layer
         self.initial_value = initial_value
         self.threshold = threshold
 
-    def build(self, input_shape: Shape) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
-        self.make_parts()
-
     def make_part(self, domain: str | None) -> keras.layers.Layer:
-        part = keras.layers.Layer(
-            name="adapter" if domain is None else f"adapter_{domain}", dtype=self.dtype_policy
-        )
-        with keras.name_scope(part.name, caller=part):
+        with self.new_part(domain) as part:
             part.mask = part.add_weight(
                 shape=self.layer.kernel.shape,
                 initializer=keras.initializers.Constant(self.initial_value),
@@ -102,7 +93,6 @@ class PiggybackMask(DomainBank):
                 autocast=False,
                 name="mask",
             )
-        part.built = True
         return part
 
     def mask(self, domain: str | None = None) -> keras.Variable:
@@ -166,18 +156,9 @@ class PiggybackMask(DomainBank):
     def _binary(self, domain: str | None) -> np.ndarray:
         return ops.convert_to_numpy(self.mask(domain)) > np.float32(self.threshold)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "domains": None if self.domains is None else list(self.domains),
             "initial_value": self.initial_value,
             "threshold": self.threshold,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "PiggybackMask":
-        return cls(**{**config, "layer": restore_layer(config["layer"])})

@@ -13,16 +13,15 @@ from keras_univrep.layers.adapted_layer import (
     filters_of,
     finish,
     fresh_initializer,
-    restore_layer,
     run,
 )
 from keras_univrep.layers.batch_normalization import BatchNormalization
-from keras_univrep.layers.domain_bank import DomainBank
-from keras_univrep.types import Shape, Tensor
+from keras_univrep.layers.layer_bank import LayerBank
+from keras_univrep.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class SeriesAdapter(DomainBank):
+class SeriesAdapter(LayerBank):
     """A convolution followed by a 1x1 residual adapter, one for each domain.
 
     Equation:
@@ -83,25 +82,15 @@ class SeriesAdapter(DomainBank):
         adapter_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(domains, **kwargs)
+        super().__init__(layer, domains, **kwargs)
         check_layer(layer, type(self).__name__, odd=False)
-        self.layer = layer
         self.normalize = normalize
         self.adapter_initializer = keras.initializers.get(adapter_initializer)
         self.adapter_regularizer = keras.regularizers.get(adapter_regularizer)
 
-    def build(self, input_shape: Shape) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
-        self.output_rank = len(self.layer.compute_output_shape(input_shape))
-        self.make_parts()
-
     def make_part(self, domain: str | None) -> keras.layers.Layer:
         filters = filters_of(self.layer)
-        part = keras.layers.Layer(
-            name="adapter" if domain is None else f"adapter_{domain}", dtype=self.dtype_policy
-        )
-        with keras.name_scope(part.name, caller=part):
+        with self.new_part(domain) as part:
             part.kernel = part.add_weight(
                 shape=(filters, filters),
                 initializer=fresh_initializer(self.adapter_initializer),
@@ -112,8 +101,8 @@ class SeriesAdapter(DomainBank):
                 part.normalization = BatchNormalization(
                     name="normalization", dtype=self.dtype_policy
                 )
-                part.normalization.build((None,) * (self.output_rank - 1) + (filters,))
-        part.built = True
+                rank = len(self.layer.compute_output_shape(self.any_shape))
+                part.normalization.build((None,) * (rank - 1) + (filters,))
         return part
 
     def adapter_kernel(self, domain: str | None = None) -> keras.Variable:
@@ -162,19 +151,10 @@ class SeriesAdapter(DomainBank):
         has_bias = self.layer.use_bias or self.normalize
         return (kernel @ mix).astype("float32"), bias.astype("float32") if has_bias else None
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "domains": None if self.domains is None else list(self.domains),
             "normalize": self.normalize,
             "adapter_initializer": keras.initializers.serialize(self.adapter_initializer),
             "adapter_regularizer": keras.regularizers.serialize(self.adapter_regularizer),
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "SeriesAdapter":
-        return cls(**{**config, "layer": restore_layer(config["layer"])})

@@ -89,3 +89,69 @@ def trained(trunk: keras.Model) -> keras.Model:
 def images(count: int = 2, size: int = SIZE) -> np.ndarray:
     """Images of shape (count, size, size, 3)."""
     return np.random.default_rng(1).normal(size=(count, size, size, 3)).astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="tests.backbones")
+class Pyramid(keras.Model):
+    """A functional model as KerasHub builds its backbones: a class with a configuration of its own.
+
+    Its layers have the names that Keras chose. It knows its inner maps as `pyramid_outputs`, and
+    can be told to return all of them.
+    """
+
+    def __init__(
+        self,
+        filters: tuple[int, ...] = (4, 6),
+        named: bool = False,
+        every: bool = False,
+        dtype: object = None,
+        **kwargs: object,
+    ) -> None:
+        layers = keras.layers
+        x = images = keras.Input((None, None, 3), name="images")
+        maps = {}
+        for level, size in enumerate(filters):
+            x = layers.Conv2D(size, 3, strides=2, padding="same", dtype=dtype)(x)
+            x = layers.ReLU(dtype=dtype)(layers.BatchNormalization(dtype=dtype)(x))
+            maps[f"P{level + 1}"] = x
+        super().__init__(
+            inputs={"images": images} if named else images, outputs=maps if every else x, **kwargs
+        )
+        self.sizes, self.named, self.every = tuple(filters), named, every
+        self.pyramid_outputs = maps
+
+    def get_config(self) -> dict[str, object]:
+        own = {"filters": self.sizes, "named": self.named, "every": self.every}
+        return {"name": self.name, "trainable": self.trainable, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, object]) -> Pyramid:
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tests.backbones")
+class Unnamed(keras.Model):
+    """A trunk whose graph is Python code, of layers with the names that Keras chose."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.filters = 4
+        self.convolutions = [keras.layers.Conv2D(4, 3, padding="same") for _ in range(3)]
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, shape) -> None:
+        for layer in (*self.convolutions, self.norm):
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, images, training=None):
+        for layer in self.convolutions:
+            images = layer(images)
+        return self.norm(images, training=training)
+
+
+def unnamed() -> Unnamed:
+    """A built `Unnamed`."""
+    trunk = Unnamed(name="trunk")
+    trunk(np.zeros((1, SIZE, SIZE, 3), "float32"))
+    return trained(trunk)

@@ -13,6 +13,7 @@ from keras_univrep.compression import fuse
 from keras_univrep.compression._anatomy import of_domain
 from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.models import MultiDomainModel
+from tests.backbones.trunks import Pyramid
 from tests.compression.networks import (
     CLASSES,
     FOLDED,
@@ -187,6 +188,11 @@ def test_other_trunks_keep_their_normalisations_in_the_domains_values(normalizat
     model = adapted(subclassed(), normalization=normalization)
     fused = check_fused(model)
     assert len(normalizations(fused)) == 1
+
+
+def test_a_functional_class_with_a_configuration_of_its_own_becomes_a_plain_graph() -> None:
+    model = adapted(Pyramid(), adapter="series")
+    assert not normalizations(check_fused(model))
 
 
 def test_a_bias_that_a_layer_cannot_have_is_refused() -> None:

@@ -18,6 +18,7 @@ from tests.compression.networks import (
     conv_net,
     images,
     numpy,
+    subclassed,
     zoo,
 )
 from tests.harness import bits
@@ -115,6 +116,14 @@ def test_backbones_are_compressed_and_saved_as_well(compress: Any, tmp_path: Any
     np.testing.assert_array_equal(
         numpy(loaded(images(), domain="photo")), numpy(small(images(), domain="photo"))
     )
+
+
+def test_trunks_whose_layers_keras_named_are_compressed_as_well() -> None:
+    backbone = adapted(subclassed(), placement="early").backbone
+    assert list(ranks(joint_svd(backbone, 3)).values()) == [3]
+    full = svd(backbone, 4)
+    assert list(ranks(full).values()) == [4]
+    assert_close(full(images(), domain="photo"), backbone(images(), domain="photo"))
 
 
 def test_domains_that_came_later_are_compressed_too() -> None:

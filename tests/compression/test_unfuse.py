@@ -57,6 +57,7 @@ CASES: dict[str, Callable[[], MultiDomainModel]] = {
     "series": lambda: adapted(conv_net(), adapter="series"),
     "copies": lambda: adapted(conv_net(), adapter="copy", placement="conv1"),
     "subclassed": lambda: adapted(subclassed(names=["first", "norm", "last"])),
+    "subclassed, named by Keras": lambda: adapted(subclassed()),
     "resnet26": lambda: adapted(ResNet26(width=WIDTH), normalization="shared"),
     "resnet26, series": lambda: resnet26("series"),
 }
