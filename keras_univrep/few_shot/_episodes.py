@@ -8,6 +8,12 @@ from keras import ops
 
 from keras_univrep.types import Tensor
 
+LAYOUTS = {
+    2: "(samples, channels)",
+    3: "(samples, extractors, channels)",
+    4: "(samples, height, width, channels)",
+}
+
 
 def read_features(name: str, features: Any, rank: int = 2) -> tuple[Tensor, bool]:
     """Features with an episode axis in front, and whether that axis had to be added.
@@ -20,21 +26,24 @@ def read_features(name: str, features: Any, rank: int = 2) -> tuple[Tensor, bool
     Returns:
         Float32 tensor (episodes, samples, ...) that nothing differentiates, and a flag.
     """
-    x = ops.stop_gradient(ops.cast(ops.convert_to_tensor(features), "float32"))
+    # What can be done in NumPy is: on JAX an operation compiles anew for every shape.
+    x = features
+    if not isinstance(features, np.ndarray):
+        x = ops.stop_gradient(ops.cast(ops.convert_to_tensor(features), "float32"))
     shape = tuple(x.shape)
-    layout = "(samples, channels)" if rank == 2 else "(samples, extractors, channels)"
+    layout = LAYOUTS[rank]
     if len(shape) not in (rank, rank + 1) or 0 in shape:
         raise ValueError(
             f"`{name}` must be of shape {layout}, with an axis of episodes in front for many, and "
             f"not empty. Received: shape={shape}. Stack episodes of equal size, or call once each."
         )
-    if not bool(ops.convert_to_numpy(ops.all(ops.isfinite(x)))):
+    if not np.isfinite(as_array(x)).all():
         raise ValueError(
             f"`{name}` must be finite. Received: NaN or infinity among {shape} numbers. "
             "Look at the images and at the network that gave them."
         )
     single = len(shape) == rank
-    return (x[None] if single else x), single
+    return ops.convert_to_tensor(x[None] if single else x, dtype="float32"), single
 
 
 def read_labels(labels: Any, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +80,7 @@ def read_labels(labels: Any, shape: tuple[int, int]) -> tuple[np.ndarray, np.nda
 
 def one_hot_of(indices: np.ndarray) -> Tensor:
     """Float32 (episodes, samples, classes) of class indices (episodes, samples)."""
-    return ops.one_hot(indices, int(indices.max()) + 1, dtype="float32")
+    return ops.convert_to_tensor(np.eye(int(indices.max()) + 1, dtype="float32")[indices])
 
 
 def class_means(x: Tensor, one_hot: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_univrep.few_shot import _adadelta
+from keras_univrep import backend
 from keras_univrep.few_shot._checks import positive_number, whole_number
-from keras_univrep.few_shot._compiled import run_compiled
-from keras_univrep.few_shot._episodes import class_means, one_hot_of
+from keras_univrep.few_shot._compiled import episodes_at_a_time, padded, run_compiled
+from keras_univrep.few_shot._cosine_gradient import (
+    cosine_logits,
+    cross_entropy_gradient,
+    shares_of,
+)
+from keras_univrep.few_shot._episodes import one_hot_of
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import cosine
 from keras_univrep.types import Tensor
@@ -37,7 +42,9 @@ class PreClassifierAlignment(EpisodicClassifier):
     Differences:
         None known from the released code, Adadelta (rho 0.9, epsilon 1e-6) for 40 steps on cosines
         times 10, with `learning_rate="seen"` or `"unseen"`; the paper prints no scale. Cross
-        validation of the rate is ours, for where nobody says whether the domain was seen.
+        validation of the rate is ours, for where nobody says whether the domain was seen. The
+        gradient is taken by hand. Fewer samples than channels make it a product of low rank, but
+        Adadelta divides each of its entries by a root of its own, so theta stays a full matrix.
 
     Args:
         learning_rate: `"unseen"` is 1.0 and `"seen"` 0.1, the released rates for episodes of new
@@ -50,8 +57,9 @@ class PreClassifierAlignment(EpisodicClassifier):
         folds: Parts for `"cross_validated"`, 2 or more. The samples of a class are dealt out to
             them in turn; as many as the largest class has samples leave out one of each class.
         scale: Factor of the cosine.
-        batch_size: Episodes at a time, or `None` for all: theta, its gradient and its accumulators
-            take four times channels squared numbers an episode.
+        batch_size: Episodes at a time: theta, its gradient and its accumulators take four times
+            channels squared numbers an episode. `None` for as many as the cache of a CPU holds, and
+            for all on an accelerator.
 
     Raises:
         ValueError: If an argument is out of its range or unknown.
@@ -107,18 +115,30 @@ class PreClassifierAlignment(EpisodicClassifier):
     def _learn(self, x: Any, indices: np.ndarray) -> None:
         one_hot = one_hot_of(indices)
         self.learning_rates_ = self._rates(x, one_hot, indices)
-        self.theta_ = run_compiled(
-            _align,
-            [x, one_hot, ops.ones(indices.shape), ops.convert_to_tensor(self.learning_rates_)],
-            self.batch_size,
-            steps=self.steps,
-            scale=self.scale,
-            channels=x.shape[-1],
-        )
-        self._centroids = class_means(_mapped(x, self.theta_), one_hot)
+        ones = np.ones(indices.shape, "float32")
+        self.theta_ = self._run(_align, x, one_hot, ones, self.learning_rates_)
+        self._ways = int(one_hot.shape[-1])
+        self._support = [padded(x, 1), padded(one_hot, 1, 2)]
 
     def _answer(self, x: Any) -> Tensor:
-        return self.scale * cosine(_mapped(x, self.theta_), self._centroids)  # li2022 eq. 6, NCC
+        scores = run_compiled(
+            _scores, [padded(x, 1), *self._support, self.theta_], self.batch_size, scale=self.scale
+        )
+        return scores[:, : x.shape[1], : self._ways]
+
+    def _run(
+        self, function: Any, x: Any, one_hot: Tensor, weights: np.ndarray, rates: np.ndarray
+    ) -> np.ndarray:
+        """A function of the support set, a few episodes at a time."""
+        channels = int(x.shape[-1])
+        return run_compiled(
+            function,
+            [padded(x, 1), padded(one_hot, 1, 2), *map(_tensor, (padded(weights, 1), rates))],
+            self.batch_size or episodes_at_a_time(x, channels**2),
+            steps=self.steps,
+            scale=self.scale,
+            channels=channels,
+        )
 
     def _rates(self, x: Tensor, one_hot: Tensor, indices: np.ndarray) -> np.ndarray:
         """The rate of each episode, (episodes,)."""
@@ -127,34 +147,21 @@ class PreClassifierAlignment(EpisodicClassifier):
             rate = RELEASED_RATES.get(self.learning_rate, self.learning_rate)  # type: ignore[arg-type]
             return np.full(episodes, rate, "float32")
         kept = _kept_samples(indices, self.folds)
-        candidates, folds = len(self.candidates), kept.shape[1]
-        runs = [ops.repeat(tensor, folds * candidates, axis=0) for tensor in (x, one_hot)]
-        weights = np.repeat(kept.reshape(-1, kept.shape[-1]), candidates, axis=0)
-        rates = np.tile(np.array(self.candidates, "float32"), episodes * folds)
-        losses = run_compiled(
-            _held_out_loss,
-            [*runs, ops.convert_to_tensor(weights), ops.convert_to_tensor(rates)],
-            self.batch_size,
-            steps=self.steps,
-            scale=self.scale,
-            channels=x.shape[-1],
-        )
-        best = losses.reshape(episodes, folds, candidates).sum(axis=1).argmin(axis=-1)
-        return np.array(self.candidates, "float32")[best]
+        losses = np.zeros((len(self.candidates), episodes))
+        for index, rate in enumerate(self.candidates):
+            rates = np.full(episodes, rate, "float32")
+            for weights in kept.swapaxes(0, 1):
+                losses[index] += self._run(_held_out_loss, x, one_hot, weights, rates)
+        return np.array(self.candidates, "float32")[np.argmin(losses, axis=0)]
+
+
+def _tensor(x: np.ndarray) -> Tensor:
+    return ops.convert_to_tensor(x, dtype="float32")
 
 
 def _mapped(x: Tensor, theta: Tensor) -> Tensor:
     """Features (episodes, samples, channels) through theta (episodes, channels, channels)."""
     return ops.matmul(x, ops.swapaxes(theta, 1, 2))
-
-
-def _cross_entropies(
-    x: Tensor, one_hot: Tensor, weights: Tensor, theta: Tensor, scale: float
-) -> Tensor:
-    """Cross-entropy of each sample against the means of those that count, (episodes, samples)."""
-    z = _mapped(x, theta)
-    logits = scale * cosine(z, class_means(z, one_hot, weights))
-    return -ops.sum(one_hot * ops.log_softmax(logits, axis=-1), axis=-1)
 
 
 def _align(
@@ -167,13 +174,16 @@ def _align(
     channels: int,
 ) -> Tensor:
     """Theta of each episode, learned on the samples of weight one."""
-    share = weights / ops.sum(weights, axis=1, keepdims=True)
+    shares = shares_of(one_hot, weights)
+    weights = weights / ops.sum(weights, axis=1, keepdims=True)
 
-    def loss(theta: Tensor) -> Tensor:
-        return ops.sum(share * _cross_entropies(x, one_hot, weights, theta, scale))  # li2022 eq. 6
+    def gradient(theta: Tensor) -> Tensor:
+        z = _mapped(x, theta)
+        by_z = cross_entropy_gradient(z, one_hot, shares, weights, scale)  # li2022 eq. 6
+        return ops.matmul(ops.swapaxes(by_z, 1, 2), x)
 
     identity = ops.broadcast_to(ops.eye(channels), (ops.shape(x)[0], channels, channels))
-    return _adadelta.minimize(loss, identity, rates[:, None, None], steps)
+    return backend.adadelta(gradient, identity, rates[:, None, None], steps)
 
 
 def _held_out_loss(
@@ -187,8 +197,17 @@ def _held_out_loss(
 ) -> Tensor:
     """Summed cross-entropy of the samples of weight zero, (episodes,)."""
     theta = _align(x, one_hot, weights, rates, steps, scale, channels)
-    losses = _cross_entropies(x, one_hot, weights, theta, scale)
-    return ops.sum((1.0 - weights) * losses, axis=1)
+    logits = cosine_logits(_mapped(x, theta), shares_of(one_hot, weights), scale)
+    log_odds = ops.sum(one_hot * ops.log_softmax(logits, axis=-1), axis=-1)
+    return ops.sum((weights - 1.0) * log_odds, axis=1)
+
+
+def _scores(x: Tensor, support: Tensor, one_hot: Tensor, theta: Tensor, scale: float) -> Tensor:
+    """Scaled cosines of queries to the class means, (episodes, queries, classes)."""
+    shares = shares_of(one_hot, ops.sum(one_hot, axis=-1))
+    # Of the mapped samples, as a mean of the mapped is the map of the mean.
+    means = _mapped(ops.matmul(ops.swapaxes(shares, 1, 2), support), theta)
+    return scale * cosine(_mapped(x, theta), means)  # li2022 eq. 6, NCC
 
 
 def _kept_samples(indices: np.ndarray, folds: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from keras import ops
 
-from keras_univrep.few_shot._episodes import class_means, one_hot_of
+from keras_univrep.few_shot._episodes import one_hot_of
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
+from keras_univrep.layers.class_gaussians import class_gaussians, mahalanobis_scores
 from keras_univrep.types import Tensor
 
 ONE_SHOT = ("fixed", "released")
@@ -66,29 +66,9 @@ class SimpleCNAPS(EpisodicClassifier):
         self.one_shot = one_shot
 
     def _learn(self, x: Any, indices: np.ndarray) -> None:
-        one_hot = one_hot_of(indices)
-        count = ops.sum(one_hot, axis=1)
-        means = class_means(x, one_hot)
-        deviations = x - ops.matmul(one_hot, means)
-        # (episodes, classes, samples, channels): the samples of each class, zeros for the others.
-        own = deviations[:, None] * ops.swapaxes(one_hot, 1, 2)[..., None]
-        spread = ops.matmul(ops.swapaxes(own, -1, -2), own)
-        of_class = spread / ops.maximum(count - 1.0, 1.0)[..., None, None]
-        if self.one_shot == "released":
-            # One sample is its class's mean.
-            variance = ops.var(means, axis=-1) * (x.shape[-1] / max(x.shape[-1] - 1, 1))
-            variance = ops.where(count == 1.0, variance, ops.zeros_like(variance))
-            of_class = of_class + variance[..., None, None]
-        centred = x - ops.mean(x, axis=1, keepdims=True)
-        of_task = ops.matmul(ops.swapaxes(centred, 1, 2), centred) / (x.shape[1] - 1)
-        weight = (count / (count + 1.0))[..., None, None]
-        covariance = weight * of_class + (1.0 - weight) * of_task[:, None]
-        covariance = covariance + ops.eye(x.shape[-1], dtype=x.dtype)
-        self._means, self._factors = means, ops.cholesky(covariance)
+        self._means, self._factors = class_gaussians(
+            x, one_hot_of(indices), released=self.one_shot == "released"
+        )
 
     def _answer(self, x: Any) -> Tensor:
-        differences = x[:, None] - self._means[:, :, None]
-        whitened = ops.solve_triangular(
-            self._factors, ops.swapaxes(differences, -1, -2), lower=True
-        )
-        return -ops.swapaxes(ops.sum(ops.square(whitened), axis=-2), 1, 2)
+        return mahalanobis_scores(x, self._means, self._factors)

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_univrep.few_shot import _adadelta
 from keras_univrep.few_shot._checks import positive_number, whole_number
-from keras_univrep.few_shot._compiled import run_compiled
+from keras_univrep.few_shot._compiled import padded, run_compiled
 from keras_univrep.few_shot._episodes import class_means, one_hot_of, read_features
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import unit_vectors
@@ -126,9 +126,16 @@ class SUR(EpisodicClassifier):
         one_hot = one_hot_of(indices)
         self._centroids = [class_means(block, one_hot) for block in x]
         rate = self.learning_rate or 3000.0 / one_hot.shape[-1]
+        mixed, of_features, of_centroids = self._products(x)
         self._selection = run_compiled(
             _select,
-            [*self._products(x), one_hot, ops.full((len(indices), 1), rate, dtype="float32")],
+            [
+                padded(mixed, 1, 2),
+                padded(of_features, 1),
+                padded(of_centroids, 1),
+                padded(one_hot, 1, 2),
+                ops.convert_to_tensor(np.full((len(indices), 1), rate, "float32")),
+            ],
             steps=self.steps,
             scale=self.scale,
             extractors=len(x),
@@ -182,10 +189,13 @@ def _select(
 ) -> Tensor:
     """The weights of the extractors of each episode, (episodes, extractors)."""
 
+    # Samples of no class and classes of no sample are padding.
+    absent = ops.all(one_hot == 0.0, axis=1, keepdims=True)
+    shares = one_hot / ops.sum(one_hot, axis=(1, 2), keepdims=True)
+
     def loss(mu: Tensor) -> Tensor:
         logits = _logits(mixed, of_features, of_centroids, ops.sigmoid(mu), scale)
-        log_odds = ops.sum(one_hot * ops.log_softmax(logits, axis=-1), axis=-1)
-        return -ops.sum(ops.mean(log_odds, axis=1))
+        return -ops.sum(shares * ops.log_softmax(ops.where(absent, -1e9, logits), axis=-1))
 
     start = ops.zeros((ops.shape(mixed)[0], extractors))
     return ops.sigmoid(_adadelta.minimize(loss, start, rate, steps))
