@@ -11,17 +11,24 @@ from keras_univrep.datasets.embedded_domains import embedded_domains
 from keras_univrep.datasets.episode import Episode
 from keras_univrep.datasets.episode_pipeline import episode_batches, episode_pipeline
 from keras_univrep.datasets.episodes import EpisodeSampler
+from keras_univrep.datasets.fixed_views import FixedViews
 from keras_univrep.datasets.hierarchical_classes import (
     classes_of_one_group,
     classes_under_one_node,
 )
 from keras_univrep.datasets.join_pipelines import join_pipelines
 from keras_univrep.datasets.load_domain import load_domain
+from keras_univrep.datasets.meta_dataset import meta_dataset
 from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
+from keras_univrep.datasets.meta_domains import MetaDomains
+from keras_univrep.datasets.meta_local import meta_local
 from keras_univrep.datasets.multi_domain_pipeline import multi_domain_pipeline
 from keras_univrep.datasets.multi_domain_sequence import MultiDomainSequence
+from keras_univrep.datasets.omniglot_vinyals import omniglot_vinyals
 from keras_univrep.datasets.pipeline import pipeline
 from keras_univrep.datasets.subset import subset
+from keras_univrep.datasets.taught_pipeline import taught_pipeline
+from keras_univrep.datasets.taught_sequence import TaughtSequence
 from keras_univrep.datasets.visual_decathlon import visual_decathlon
 from keras_univrep.datasets.with_classes import with_classes
 
@@ -30,8 +37,11 @@ __all__ = [
     "Domain",
     "Episode",
     "EpisodeSampler",
+    "FixedViews",
     "MetaDatasetSpec",
+    "MetaDomains",
     "MultiDomainSequence",
+    "TaughtSequence",
     "benchmark",
     "classes_of_one_group",
     "classes_under_one_node",
@@ -44,10 +54,14 @@ __all__ = [
     "episode_pipeline",
     "join_pipelines",
     "load_domain",
+    "meta_dataset",
+    "meta_local",
     "multi_domain_pipeline",
+    "omniglot_vinyals",
     "pipeline",
     "read_meta_dataset_spec",
     "subset",
+    "taught_pipeline",
     "visual_decathlon",
     "with_classes",
 ]

@@ -1,7 +1,9 @@
 """Makes a domain of a folder of image files."""
 
+import hashlib
 import pathlib
 import types
+import warnings
 
 import numpy as np
 
@@ -34,6 +36,11 @@ def domain_from_folder(
     class is divided by the fractions, rounded, at least one image a split; the division depends on
     file names and seed alone.
 
+    Two files with the same bytes are copies. Of copies in one class, one is kept, with a warning:
+    the first of a folder without `train`; with split folders that of the latest split (`test`,
+    then `validation`), so that no test image is trained on. Copies in one folder of a split stay.
+    Copies in two classes are refused.
+
     Args:
         path: The folder.
         image_size: Side of the images, in pixels.
@@ -52,8 +59,8 @@ def domain_from_folder(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If the folder holds no classes, a class too few images, a file is no image, or a
-            fraction is out of range.
+        ValueError: If the folder holds no classes, a class too few images, a file is no image, a
+            copy of it is in another class, or a fraction is out of range.
         ImportError: If Pillow is not installed.
 
     Example:
@@ -129,6 +136,7 @@ def _class_folders(path: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 def _read_split_folders(path: pathlib.Path) -> tuple[Files, list[str]]:
     found = {split: _class_folders(path / split) for split in _SPLITS if (path / split).is_dir()}
+    _check_copies([pair for content in found.values() for pair in content.items()])
     classes = list(found["train"])
     for split, content in found.items():
         extra = sorted(set(content) - set(classes))
@@ -141,6 +149,20 @@ def _read_split_folders(path: pathlib.Path) -> tuple[Files, list[str]]:
         split: [(file, classes.index(label)) for label, group in content.items() for file in group]
         for split, content in found.items()
     }
+    later: set[bytes] = set()
+    dropped: list[pathlib.Path] = []
+    for split in reversed(files):
+        digests = {file: _digest(file) for file, _ in files[split]}
+        copies = {file for file, digest in digests.items() if digest in later}
+        files[split] = [pair for pair in files[split] if pair[0] not in copies]
+        dropped += sorted(copies)
+        later |= set(digests.values())
+    _warn(dropped, "of which a later split has a copy")
+    if not files["train"]:
+        raise ValueError(
+            f"'{path / 'train'}' must hold images that no other split holds. Received: copies "
+            "alone. Put other images there."
+        )
     return files, classes
 
 
@@ -148,6 +170,15 @@ def _divide_class_folders(
     path: pathlib.Path, fractions: dict[str, float], seed: int
 ) -> tuple[Files, list[str]]:
     content = _class_folders(path)
+    _check_copies(list(content.items()))
+    firsts = {
+        name: list({_digest(file): file for file in reversed(group)}.values())[::-1]
+        for name, group in content.items()
+    }
+    kept = {file for group in firsts.values() for file in group}
+    every = [file for group in content.values() for file in group]
+    _warn([file for file in every if file not in kept], "of which its class has a copy")
+    content = {name: sorted(group) for name, group in firsts.items()}
     wanted = {split: fraction for split, fraction in fractions.items() if fraction > 0}
     files: Files = {split: [] for split in ("train", *wanted)}
     for label, (name, group) in enumerate(content.items()):
@@ -163,6 +194,35 @@ def _divide_class_folders(
         for split, part in zip((*wanted, "train"), parts, strict=True):
             files[split] += [(group[i], label) for i in sorted(part)]
     return files, list(content)
+
+
+def _digest(file: pathlib.Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
+
+
+def _check_copies(classes: list[tuple[str, list[pathlib.Path]]]) -> None:
+    """Refuses a file whose copy is in a folder of another class."""
+    known: dict[bytes, tuple[str, pathlib.Path]] = {}
+    wrong = []
+    for name, group in classes:
+        for file in group:
+            other, first = known.setdefault(_digest(file), (name, file))
+            if other != name:
+                wrong.append(f"'{first}' and '{file}'")
+    if wrong:
+        raise ValueError(
+            f"An image must be in one class. Received: {len(wrong)} copies in another class, such "
+            f"as {', '.join(wrong[:3])}. Remove the files of the wrong class."
+        )
+
+
+def _warn(dropped: list[pathlib.Path], why: str) -> None:
+    if dropped:
+        names = ", ".join(f"'{file}'" for file in dropped[:3])
+        warnings.warn(
+            f"{len(dropped)} images are left out, {why}, such as {names}. Remove the files.",
+            stacklevel=4,
+        )
 
 
 def _load_pillow() -> types.ModuleType:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_univrep.datasets.domain import Arrays, Domain
+from keras_univrep.datasets.episode import Episode
 from keras_univrep.datasets.episodes import EpisodeSampler
 from keras_univrep.datasets.tensorflow_loader import load_tensorflow
 from keras_univrep.types import Tensor
@@ -27,6 +28,7 @@ def episode_batches(
     batch_size: int | None = None,
     training: bool = False,
     seed: int = 0,
+    pad_to: tuple[int, int] | None = None,
     **kwargs: Any,
 ) -> "_EpisodeBatches":
     """Makes a sequence of the images of episodes, in NumPy, without TensorFlow.
@@ -46,19 +48,24 @@ def episode_batches(
             `EpisodeSampler.from_protocol`.
         episodes: Number of episodes (of an epoch); li2022 tests on 600.
         batch_size: Episodes of an item, stacked on a first axis, which needs a sampler of episodes
-            of one size; the last item may be smaller. None for one episode without that axis.
+            of one size, or `pad_to`; the last item may be smaller. None for one episode without
+            that axis.
         training: Whether each epoch brings new episodes.
         seed: Seed of the sampler of a protocol, integer from 0; without effect on a sampler.
+        pad_to: Numbers (support, query) of images to which each episode is filled up, so that all
+            have one shape and a compiled program is compiled once: with its own images again, in
+            their order, and labels of -1. `sampler.largest_size` is always enough. None for no
+            padding.
         **kwargs: Of `keras.utils.PyDataset`: `workers`, `use_multiprocessing`, `max_queue_size`.
 
     Returns:
         A `keras.utils.PyDataset`. An item is a dict of "support_images", float32 (support, height,
         width, channels), normalised (dimensionless); "support_labels", int32 (support,), in
-        [0, way); and "query_images" and "query_labels" alike.
+        [0, way), or -1 where padded; and "query_images" and "query_labels" alike.
 
     Raises:
-        ValueError: If an argument is out of range, the sampler was made of other labels, or the
-            split has too few classes with enough images.
+        ValueError: If an argument is out of range, the sampler was made of other labels, the split
+            has too few classes with enough images, or an episode is larger than `pad_to`.
         TypeError: If arrays are of integers, or the source is neither a domain nor two arrays.
 
     Example:
@@ -70,8 +77,8 @@ def episode_batches(
     >>> batch["support_images"].shape, batch["query_labels"].shape
     ((5, 32, 32, 3), (50,))
     """
-    reader = _reader(source, split, sampler, seed)
-    _check(episodes, batch_size, reader.sampler)
+    reader = _reader(source, split, sampler, seed, pad_to)
+    _check(episodes, batch_size, reader.sampler, pad_to)
     return _EpisodeBatches(reader, int(episodes), batch_size, training, **kwargs)
 
 
@@ -83,6 +90,8 @@ def episode_pipeline(
     batch_size: int | None = None,
     training: bool = False,
     seed: int = 0,
+    pad_to: tuple[int, int] | None = None,
+    first_step: int = 0,
 ) -> "tf.data.Dataset":
     """Makes a tf.data pipeline of the items of `episode_batches`.
 
@@ -94,10 +103,13 @@ def episode_pipeline(
         batch_size: As for `episode_batches`.
         training: Whether to go on with new episodes without end.
         seed: As for `episode_batches`.
+        pad_to: As for `episode_batches`.
+        first_step: In training, the number of the first item, from 0: an interrupted training goes
+            on with the episodes that it would have had.
 
     Returns:
         Dataset of the dicts of `episode_batches`. The number of images is known in advance only
-        where episodes have one size.
+        where episodes have one size, or are padded to one.
 
     Raises:
         ValueError: As for `episode_batches`.
@@ -112,11 +124,21 @@ def episode_pipeline(
     [5, 5]
     """
     tf = load_tensorflow()
-    reader = _reader(source, split, sampler, seed)
-    _check(episodes, batch_size, reader.sampler)
+    reader = _reader(source, split, sampler, seed, pad_to)
+    _check(episodes, batch_size, reader.sampler, pad_to)
+    if not isinstance(first_step, (int, np.integer)) or first_step < 0:
+        raise ValueError(
+            "`first_step` must be an integer of at least 0. Received: "
+            f"first_step={first_step!r}. Pass the number of steps that are done."
+        )
+    if first_step and not training:
+        raise ValueError(
+            "`first_step` must be 0 where the episodes are the same in every epoch. Received: "
+            f"first_step={first_step}, training=False. Pass `training=True`."
+        )
     step = batch_size or 1
-    sizes: tuple[int | None, int | None] = (None, None)
-    if reader.sampler.has_one_size:
+    sizes: tuple[int | None, int | None] = pad_to or (None, None)
+    if pad_to is None and reader.sampler.has_one_size:
         way, shot = reader.sampler.way_range[0], int(reader.sampler.shot or 0)
         sizes = (way * shot, way * reader.sampler.query)
     lead = () if batch_size is None else (batch_size if training or not episodes % step else None,)
@@ -139,7 +161,7 @@ def episode_pipeline(
         return found
 
     numbers = (
-        tf.data.Dataset.counter(0, step)
+        tf.data.Dataset.counter(int(first_step) * step, step)
         if training
         else tf.data.Dataset.range(0, int(episodes), step)
     )
@@ -188,8 +210,15 @@ class _EpisodeBatches(keras.utils.PyDataset):
 class _Reader:
     """Maps numbers of episodes to their images and labels."""
 
-    def __init__(self, images: np.ndarray, domain: Domain | None, sampler: EpisodeSampler) -> None:
+    def __init__(
+        self,
+        images: np.ndarray,
+        domain: Domain | None,
+        sampler: EpisodeSampler,
+        pad_to: tuple[int, int] | None,
+    ) -> None:
         self.sampler = sampler
+        self._pad_to = pad_to
         self.image_shape = images.shape[1:]
         self._images = images
         self._scale = self._shift = None
@@ -203,13 +232,42 @@ class _Reader:
             self._shift = (-mean / std).astype("float32")
 
     def __call__(self, first: int, count: int | None) -> Batch:
-        episode = self.sampler(first) if count is None else self.sampler.block(first, count)
+        if count is None or self.sampler.has_one_size:
+            episode = self.sampler(first) if count is None else self.sampler.block(first, count)
+            parts = self._parts(episode, first)
+        else:
+            rows = [self._parts(self.sampler(first + i), first + i) for i in range(count)]
+            parts = [np.stack(arrays) for arrays in zip(*rows)]
+        support, support_labels, queries, query_labels = parts
         return {
-            "support_images": self._gather(episode.support_indices),
-            "support_labels": episode.support_labels,
-            "query_images": self._gather(episode.query_indices),
-            "query_labels": episode.query_labels,
+            "support_images": self._gather(support),
+            "support_labels": support_labels,
+            "query_images": self._gather(queries),
+            "query_labels": query_labels,
         }
+
+    def _parts(self, episode: Episode, number: int) -> list[np.ndarray]:
+        """Indices and labels of the support set, then of the queries; padded if so asked."""
+        found = []
+        for place, part in enumerate(("support", "query")):
+            indices, labels = (
+                getattr(episode, f"{part}_indices"),
+                getattr(episode, f"{part}_labels"),
+            )
+            size, wanted = indices.shape[-1], (self._pad_to or (None, None))[place]
+            if wanted is not None and size > wanted:
+                raise ValueError(
+                    "`pad_to` must hold the images of each episode. Received: "
+                    f"pad_to={self._pad_to}, episode {number} with {size} {part} images. Pass "
+                    f"`pad_to=sampler.largest_size`, {self.sampler.largest_size}."
+                )
+            if wanted is not None:
+                rows = np.arange(wanted)
+                # Images of the episode, not zeros: batch normalisation sees them as well.
+                indices = indices[..., rows % size]
+                labels = np.where(rows < size, labels[..., rows % size], np.int32(-1))
+            found += [indices, labels]
+        return found
 
     def _gather(self, indices: np.ndarray) -> np.ndarray:
         if self._scale is None or self._shift is None:
@@ -227,7 +285,11 @@ class _Reader:
 
 
 def _reader(
-    source: Domain | Arrays, split: str | None, sampler: EpisodeSampler | str, seed: int
+    source: Domain | Arrays,
+    split: str | None,
+    sampler: EpisodeSampler | str,
+    seed: int,
+    pad_to: tuple[int, int] | None,
 ) -> _Reader:
     domain = source if isinstance(source, Domain) else None
     if domain is not None:
@@ -250,7 +312,7 @@ def _reader(
             f"{len(sampler.labels)} labels, {len(labels)} images. Pass "
             "`EpisodeSampler(labels)` with the labels of this split."
         )
-    return _Reader(images, domain, sampler)
+    return _Reader(images, domain, sampler, pad_to)
 
 
 def _check_arrays(source: Any, split: str | None) -> Arrays:
@@ -274,7 +336,12 @@ def _check_arrays(source: Any, split: str | None) -> Arrays:
     return images, labels
 
 
-def _check(episodes: int, batch_size: int | None, sampler: EpisodeSampler) -> None:
+def _check(
+    episodes: int,
+    batch_size: int | None,
+    sampler: EpisodeSampler,
+    pad_to: tuple[int, int] | None,
+) -> None:
     for name, value in (("episodes", episodes), ("batch_size", batch_size)):
         if value is None and name == "batch_size":
             continue
@@ -283,9 +350,19 @@ def _check(episodes: int, batch_size: int | None, sampler: EpisodeSampler) -> No
                 f"`{name}` must be an integer of at least 1. Received: {name}={value!r}. Pass, for "
                 "example, 4."
             )
-    if batch_size is not None and not sampler.has_one_size:
+    if pad_to is not None and (
+        not isinstance(pad_to, (tuple, list))
+        or len(pad_to) != 2
+        or not all(isinstance(size, (int, np.integer)) and size > 0 for size in pad_to)
+    ):
+        raise ValueError(
+            "`pad_to` must be None or two positive integers, (support, query). Received: "
+            f"pad_to={pad_to!r}. Pass `sampler.largest_size`."
+        )
+    if batch_size is not None and pad_to is None and not sampler.has_one_size:
         raise ValueError(
             "Episodes can be stacked only where they have one size. Received: "
             f"batch_size={batch_size}, a sampler whose way, shot or query varies. Pass "
-            "`batch_size=None`, or integers `way` and `shot` to `EpisodeSampler`."
+            "`batch_size=None`, `pad_to=sampler.largest_size`, or integers `way` and `shot` to "
+            "`EpisodeSampler`."
         )

@@ -189,6 +189,17 @@ class EpisodeSampler:
             )
         return cls(labels, **{**PROTOCOLS[name], **kwargs})
 
+    @property
+    def largest_size(self) -> tuple[int, int]:
+        """Bounds (support, query) on the images of an episode; the sizes where they are fixed."""
+        high = self.way_range[1]
+        if self.shot is not None:
+            return high * self.shot, high * min(self.query, int(self._counts.max()) - self.shot)
+        # Every class leaves at least one image to the queries, and gives them half at most.
+        rest = np.sort(np.minimum(self._counts - 1, self._max_support_per_class))
+        support = min(int(rest[-high:].sum()), self._max_support)
+        return support, high * min(self.query, int(self._counts.max()) // 2)
+
     def __call__(self, number: int) -> Episode:
         """Samples an episode.
 

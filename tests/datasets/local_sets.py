@@ -108,3 +108,66 @@ def write_local_sets(folder: pathlib.Path) -> pathlib.Path:
         README__txt="Split = official split 1.",
     )
     return folder
+
+
+def write_meta_sets(folder: pathlib.Path) -> pathlib.Path:
+    """Writes all twelve sets of `meta_local`, a few images of few classes each."""
+    write_zip(
+        folder / "mini_imagenet/mini_imagenet84_40.zip",
+        {
+            f"{split}/n{first + label:02d}/{i}.jpg": pixels(12, 12, 3)
+            for split, first in (("train", 10), ("val", 20), ("test", 0))
+            for label in range(6)
+            for i in range(4)
+        },
+    )
+    # Seven background alphabets, the first two of seven characters; two of the evaluation half.
+    alphabets = [f"Bg{number}" for number in range(7)] + ["Ev0", "Ev1"]
+    counts = [7, 7, 5, 5, 5, 6, 5, 5, 6]
+    write_npz(
+        folder / "omniglot28/omniglot28.npz",
+        packed=pixels(sum(counts), 4, 98),
+        alphabet=np.repeat(alphabets, counts),
+        character=np.array([f"character{i:02d}" for count in counts for i in range(count)]),
+        is_evaluation=np.repeat([False] * 7 + [True] * 2, counts),
+    )
+    write_npz(
+        folder / "quickdraw8/quickdraw.npz",
+        x=pixels(8, 10, 28, 28),
+        class_names=np.array(list("abcdefgh")),
+    )
+    for path, label in {
+        "dtd10/dtd10_84.zip": "texture{}",
+        "flowers17/flowers17_84.zip": "{:02d}_flower{}",
+        "cub10/cub10_84.zip": "{:03d}.bird{}",
+        "cars196_train/cars196_84_10.zip": "{:03d}",
+        "eurosat/eurosat64_125.zip": "land{}",
+    }.items():
+        count = 17 if path[:2] in ("fl", "ca") else 10
+        texts = {}
+        if path.startswith("cars"):
+            texts["classes__tsv"] = "".join(f"{i:03d}\tcar {i}\n" for i in range(count))
+        write_zip(
+            folder / path,
+            {
+                f"{label.format(number, number)}/{i}.jpg": pixels(12, 12, 3)
+                for number in range(count)
+                for i in range(8)
+            },
+            **texts,
+        )
+    for name, grey in (("gtsrb/gtsrb32", 0), ("mnist/mnist", 1), ("cifar10/cifar10", 0)):
+        shape = (28, 28) if grey else (32, 32, 3)
+        names = {} if "gtsrb" in name else {"class_names": np.array(list("uvwxyz"))}
+        write_npz(
+            folder / f"{name}.npz",
+            x_train=pixels(6, *shape),
+            y_train=np.arange(6).astype("uint8"),
+            x_test=pixels(18, *shape),
+            y_test=np.tile(np.arange(6), 3).astype("uint8"),
+            **names,
+        )
+    (folder / "cifar100").mkdir()
+    content = (folder / "cifar10/cifar10.npz").read_bytes()
+    (folder / "cifar100/cifar100.npz").write_bytes(content)
+    return folder

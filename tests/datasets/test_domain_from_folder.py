@@ -108,6 +108,78 @@ def test_asks_for_a_folder_and_for_fractions(tmp_path: pathlib.Path) -> None:
         domain_from_folder(tmp_path, validation_fraction=0.5, test_fraction=0.5)
 
 
+def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    target.write_bytes(source.read_bytes())
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_refuses_a_copy_in_another_class(tmp_path: pathlib.Path, split: str) -> None:
+    write(tmp_path / split / "cat", 5)
+    write(tmp_path / split / "dog", 5)
+    copy(tmp_path / split / "cat" / "02.png", tmp_path / split / "dog" / "x.png")
+    with pytest.raises(ValueError, match=r"1 copies in another class.*cat.02.png' and .*dog.x.png"):
+        domain_from_folder(tmp_path, 8)
+
+
+def test_refuses_a_copy_in_another_class_of_another_split(tmp_path: pathlib.Path) -> None:
+    for name in ("cat", "dog"):
+        write(tmp_path / "train" / name, 2)
+        write(tmp_path / "test" / name, 2)
+    copy(tmp_path / "train" / "cat" / "00.png", tmp_path / "test" / "dog" / "x.png")
+    with pytest.raises(ValueError, match="An image must be in one class"):
+        domain_from_folder(tmp_path, 8)
+
+
+def test_leaves_out_copies_in_one_class_with_a_warning(tmp_path: pathlib.Path) -> None:
+    images = write(tmp_path / "cat", 10)
+    expected = domain_from_folder(tmp_path, 8)
+    for name in ("zz.png", "zy.png"):
+        copy(tmp_path / "cat" / "03.png", tmp_path / "cat" / name)
+    with pytest.warns(UserWarning, match=r"2 images are left out.*zy.png") as record:
+        domain = domain_from_folder(tmp_path, 8)
+    assert record[0].filename == __file__
+    assert sum(map(domain.size, domain.splits)) == len(images)
+    for split in domain.splits:
+        np.testing.assert_array_equal(domain.arrays(split)[0], expected.arrays(split)[0])
+
+
+def test_a_test_image_is_not_trained_on(tmp_path: pathlib.Path) -> None:
+    for split in ("train", "validation", "test"):
+        write(tmp_path / split / "cat", 3)
+    copy(tmp_path / "test" / "cat" / "00.png", tmp_path / "train" / "cat" / "a.png")
+    copy(tmp_path / "test" / "cat" / "00.png", tmp_path / "validation" / "cat" / "b.png")
+    copy(tmp_path / "train" / "cat" / "01.png", tmp_path / "train" / "cat" / "c.png")
+    with pytest.warns(UserWarning, match=r"2 images are left out, of which a later split"):
+        domain = domain_from_folder(tmp_path, 8)
+    assert {split: domain.size(split) for split in domain.splits} == {
+        "train": 4,
+        "validation": 3,
+        "test": 3,
+    }
+    assert not rows(domain.arrays("train")[0]) & rows(domain.arrays("test")[0])
+
+
+def test_asks_for_training_images_that_are_no_copies(tmp_path: pathlib.Path) -> None:
+    write(tmp_path / "train" / "cat", 1)
+    write(tmp_path / "test" / "cat", 1)
+    copy(tmp_path / "train" / "cat" / "00.png", tmp_path / "test" / "cat" / "x.png")
+    with (
+        pytest.warns(UserWarning, match="1 images are left out"),
+        pytest.raises(ValueError, match="must hold images that no other split holds"),
+    ):
+        domain_from_folder(tmp_path, 8)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_class_of_one_image_needs_no_other_split(tmp_path: pathlib.Path, size: int) -> None:
+    write(tmp_path / "a", 1)
+    write(tmp_path / "b", size)
+    domain = domain_from_folder(tmp_path, 8, validation_fraction=0, test_fraction=0)
+    assert domain.size("train") == 1 + size and list(domain.splits) == ["train"]
+    with pytest.raises(ValueError, match="class 'a' with 1"):
+        domain_from_folder(tmp_path, 8, validation_fraction=0)
+
+
 def test_names_the_extra_without_pillow(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

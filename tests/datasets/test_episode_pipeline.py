@@ -156,6 +156,60 @@ def test_features_come_as_they_are() -> None:
     assert dataset.element_spec["support_images"].shape.as_list() == [5, 4]
 
 
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("arguments", [{}, {"way": 3, "shot": 2, "query": 4}, {"shot": 2}])
+def test_padding_gives_all_episodes_one_shape(
+    arguments: dict[str, Any], batch_size: int | None
+) -> None:
+    domain = toy()
+    sampler = EpisodeSampler(domain.arrays("train")[1], **arguments)
+    pad_to = tuple(size + 1 for size in sampler.largest_size)
+    options = {"episodes": 3, "batch_size": batch_size, "pad_to": pad_to}
+    batches = episode_batches(domain, "train", sampler, **options)
+    dataset = episode_pipeline(domain, "train", sampler, **options)
+    assert dataset.element_spec["support_labels"].shape.as_list()[-1] == pad_to[0]
+    assert dataset.element_spec["query_images"].shape.as_list()[-4:] == [pad_to[1], 6, 8, 3]
+    rows = []
+    for number in range(3):
+        row = expected(domain, sampler, number)
+        for part, size in zip(("support", "query"), pad_to, strict=True):
+            images, labels = row[f"{part}_images"], row[f"{part}_labels"]
+            count = len(labels)
+            assert count < size
+            again = [images[i % count] for i in range(size)]
+            row[f"{part}_images"] = np.stack(again)
+            row[f"{part}_labels"] = np.append(labels, [-1] * (size - count))
+        rows.append(row)
+    if batch_size is not None:
+        parts = rows[:2], rows[2:]
+        rows = [{key: np.stack([row[key] for row in part]) for key in KEYS} for part in parts]
+    for found, other, wanted in zip(batches, dataset.as_numpy_iterator(), rows, strict=True):
+        check(found, wanted)
+        check(other, wanted)
+
+
+def test_a_training_pipeline_may_start_further_on() -> None:
+    domain = toy()
+    sampler = EpisodeSampler(domain.arrays("train")[1], way=3, shot=2, query=4)
+    options = {"batch_size": 2, "training": True}
+    whole = episode_pipeline(domain, "train", sampler, **options).take(4).as_numpy_iterator()
+    late = episode_pipeline(domain, "train", sampler, first_step=3, **options)
+    check(next(late.as_numpy_iterator()), list(whole)[3])
+    for arguments in ({"first_step": -1, "training": True}, {"first_step": 1}):
+        with pytest.raises(ValueError, match="`first_step` must be"):
+            episode_pipeline(domain, "train", sampler, **arguments)
+
+
+def test_a_padding_that_is_none_is_refused() -> None:
+    domain = toy()
+    sampler = EpisodeSampler(domain.arrays("train")[1], way=3, shot=2, query=4)
+    for pad_to in (5, (5,), (0, 3), (5.0, 5)):
+        with pytest.raises(ValueError, match="`pad_to` must be None or two"):
+            episode_batches(domain, "train", sampler, pad_to=pad_to)
+    with pytest.raises(ValueError, match="episode 0 with 12 query images"):
+        episode_batches(domain, "train", sampler, pad_to=(6, 11))[0]
+
+
 def test_real_domains_give_episodes() -> None:
     domain = load_domain("omniglot")
     batch = episode_batches(domain, "test", "five_way_one_shot", episodes=1)[0]

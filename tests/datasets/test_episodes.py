@@ -367,3 +367,15 @@ def test_a_class_sampler_that_draws_wrong_classes_is_refused(drawn: list[Any]) -
         sampler = EpisodeSampler(labels, way=3, shot=shot, class_sampler=class_sampler)
         with pytest.raises(ValueError, match="`class_sampler` must draw from 3 to 3"):
             sampler(0)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"shot": 2}, {"max_support": 60}, {"way": (2, 3)}])
+def test_no_episode_is_larger_than_the_largest_size(arguments: dict) -> None:
+    labels = np.repeat(np.arange(8), (40, 3, 12, 25, 9, 7, 30, 15))
+    sampler = EpisodeSampler(labels, **arguments)
+    support, queries = sampler.largest_size
+    sizes = [(len(e.support_labels), len(e.query_labels)) for e in map(sampler, range(300))]
+    assert max(size for size, _ in sizes) <= support
+    assert max(size for _, size in sizes) <= queries
+    fixed = EpisodeSampler(labels, way=3, shot=2, query=4)
+    assert fixed.largest_size == (6, 12)
