@@ -1,5 +1,7 @@
 """Evaluation protocols."""
 
+from keras_univrep.evaluation.combine_features import combine_features
+from keras_univrep.evaluation.comparison_table import comparison_table
 from keras_univrep.evaluation.decathlon_submission import (
     score_decathlon_submission,
     write_decathlon_submission,
@@ -11,6 +13,8 @@ from keras_univrep.evaluation.retrieval import recall_at_k
 from keras_univrep.evaluation.write_results import write_results
 
 __all__ = [
+    "combine_features",
+    "comparison_table",
     "domain_accuracy",
     "domain_features",
     "evaluate_episodes",

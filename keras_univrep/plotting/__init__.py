@@ -1,7 +1,15 @@
 """Pictures of what was learned."""
 
 from keras_univrep.plotting.curves import plot_curves
+from keras_univrep.plotting.gallery import plot_gallery
+from keras_univrep.plotting.intervals import plot_intervals
 from keras_univrep.plotting.neighbours import plot_neighbours
 from keras_univrep.plotting.similarity import plot_similarity
 
-__all__ = ["plot_curves", "plot_neighbours", "plot_similarity"]
+__all__ = [
+    "plot_curves",
+    "plot_gallery",
+    "plot_intervals",
+    "plot_neighbours",
+    "plot_similarity",
+]
