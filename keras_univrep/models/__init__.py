@@ -1,16 +1,36 @@
 """Models: how a step is taken."""
 
+from keras_univrep.models.cache_teacher import cache_teacher
+from keras_univrep.models.cnaps import CNAPS
+from keras_univrep.models.distillation_plan import distillation_plan
+from keras_univrep.models.distillation_stage import DistillationStage
 from keras_univrep.models.domain_pack import DomainPack, read_pack
+from keras_univrep.models.episode_classifier import EpisodeClassifier
+from keras_univrep.models.episodic_model import EpisodicModel
 from keras_univrep.models.load_domain_pack import load_domain_pack
 from keras_univrep.models.multi_domain_model import MultiDomainModel
+from keras_univrep.models.multi_task_model import MultiTaskModel
+from keras_univrep.models.proto_maml import ProtoMAML
+from keras_univrep.models.prototypical_network import PrototypicalNetwork
 from keras_univrep.models.resumable_fit import resumable_fit
 from keras_univrep.models.save_domain_pack import save_domain_pack
+from keras_univrep.models.teacher_cache import TeacherCache
 from keras_univrep.models.universal_distiller import UniversalDistiller
 
 __all__ = [
+    "CNAPS",
+    "DistillationStage",
     "DomainPack",
+    "EpisodeClassifier",
+    "EpisodicModel",
     "MultiDomainModel",
+    "MultiTaskModel",
+    "ProtoMAML",
+    "PrototypicalNetwork",
+    "TeacherCache",
     "UniversalDistiller",
+    "cache_teacher",
+    "distillation_plan",
     "load_domain_pack",
     "read_pack",
     "resumable_fit",

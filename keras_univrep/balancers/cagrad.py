@@ -1,0 +1,96 @@
+"""Conflict-averse gradient descent."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_univrep.balancers._gram import length, on_simplex, to_unit_scale
+from keras_univrep.balancers.balancer import Balancer, check_choice
+from keras_univrep.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_univrep")
+class CAGrad(Balancer):
+    """Raises the worst improvement of a task, within a ball around the mean gradient.
+
+    Equation:
+        liu2021b, eq. 4 and algorithm 1, with g the mean of the g_t and g_w = sum_t w_t g_t:
+
+            w = argmin <g_w, g> + c ||g|| ||g_w||   over w_t >= 0, sum_t w_t = 1
+            d = (g + c ||g|| / ||g_w|| g_w) / z
+
+        | symbol | here |
+        |---|---|
+        | c | `c` |
+        | z | `rescale`: 1, 1 + c^2, or 1 + c for 0, 1 or 2 |
+
+    Differences:
+        The released code of li2022 takes c = 0.5, divides by 1 + c^2 and works on all variables,
+        those of the heads included: the defaults. liu2021b takes c = 0.4 on the shared ones and
+        multiplies by the number of tasks: `CAGrad(0.4, reduction="sum", scope="shared",
+        heads="sum")`; its two-dimensional example divides by 1 + c.
+
+    Args:
+        c: Radius of the ball, in [0, 1): 0 is the mean gradient.
+        rescale: 0, 1 or 2.
+        reduction: `"mean"`, or `"sum"`, which multiplies d by the number of tasks.
+        iterations: Steps of the solver; by default 30 for up to three tasks, more for more.
+        scope: As for `Balancer`.
+        heads: As for `Balancer`.
+
+    Raises:
+        ValueError: If `c` is negative, or `rescale` is something else.
+
+    Example:
+        >>> from keras_univrep.balancers import CAGrad
+        >>> weights = CAGrad(rescale=0)([1.0, 1.0], [[1.0, 0.0], [0.0, 1.0]])
+        >>> [round(float(w), 4) for w in weights]  # nothing to choose: a longer mean
+        [0.75, 0.75]
+
+    References:
+        - Liu et al., Conflict-averse gradient descent for multi-task learning, 2021.
+    """
+
+    needs_gradients = True
+
+    def __init__(
+        self,
+        c: float = 0.5,
+        rescale: int = 1,
+        reduction: str = "mean",
+        iterations: int | None = None,
+        scope: str = "all",
+        heads: str | None = None,
+    ) -> None:
+        # Over all variables one vector is followed, heads included.
+        super().__init__(scope, heads or ("weighted" if scope == "all" else "sum"))
+        if not c >= 0:
+            raise ValueError(f"`c` must be 0 or more. Received: c={c!r}. Pass for instance 0.5.")
+        self.c = float(c)
+        self.rescale = check_choice("rescale", rescale, (0, 1, 2))  # type: ignore[arg-type]
+        self.reduction = check_choice("reduction", reduction, ("mean", "sum"))
+        self.iterations = iterations
+
+    def weights(self, losses: Tensor, gram: Tensor | None = None) -> Tensor:
+        gram = to_unit_scale(gram)
+        even = ops.full((self.num_tasks,), 1.0 / self.num_tasks)
+        weights = even
+        if self.c > 0.0:
+            along = ops.mean(gram, axis=1)
+            radius = self.c * length(gram, even)
+            # liu2021b eq. 4, divided by its radius
+            linear = along / ops.maximum(radius, 1e-12)
+            w = on_simplex(gram, linear, 1.0, self.iterations)
+            weights = even + w * radius / ops.maximum(length(gram, w), 1e-7)
+        weights = weights / (1.0, 1.0 + self.c**2, 1.0 + self.c)[self.rescale]
+        return weights * self.num_tasks if self.reduction == "sum" else weights
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "c": self.c,
+            "rescale": self.rescale,
+            "reduction": self.reduction,
+            "iterations": self.iterations,
+            **super().get_config(),
+        }

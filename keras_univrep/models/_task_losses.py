@@ -1,0 +1,51 @@
+"""Losses by task, as scalars, and the parts of a batch that belong to each task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_univrep.types import Tensor
+
+
+def losses_by_task(loss: Any, tasks: Sequence[str]) -> dict[str, Any]:
+    """One Keras loss, or function of (y_true, y_pred), for each task."""
+    if loss is None:
+        raise ValueError(
+            "`loss` must name a loss for each task. Received: loss=None. Pass "
+            f"`loss={{{', '.join(f'{task!r}: ...' for task in tasks)}}}`."
+        )
+    if not isinstance(loss, Mapping) or "class_name" in loss:
+        loss = dict.fromkeys(tasks, loss)
+    if set(loss) != set(tasks):
+        raise ValueError(
+            f"`loss` must name a loss for each task. Received: {sorted(loss)} for the tasks "
+            f"{sorted(tasks)}. Name these."
+        )
+    return {task: keras.losses.get(loss[task]) for task in tasks}
+
+
+def of_task(values: Any, task: str, name: str, optional: bool = False) -> Any:
+    """What `values` has for a task; the whole of optional values that are not split by task."""
+    if optional and not isinstance(values, Mapping):
+        return values
+    if not isinstance(values, Mapping) or (task not in values and not optional):
+        came = sorted(values) if isinstance(values, Mapping) else type(values).__name__
+        raise ValueError(
+            f"`{name}` must hold an entry for each task. Received: {came}, without {task!r}. "
+            "Pass a dictionary by task."
+        )
+    return values.get(task)
+
+
+def scalar_loss(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
+    """The loss of one task, float32, averaged as Keras does."""
+    if isinstance(loss, keras.losses.Loss):
+        return ops.cast(loss(y_true, y_pred, sample_weight=sample_weight), "float32")
+    values = ops.cast(loss(y_true, y_pred), "float32")
+    if sample_weight is not None:
+        weight = ops.cast(sample_weight, "float32")
+        missing = len(values.shape) - len(weight.shape)
+        values = values * ops.reshape(weight, tuple(ops.shape(weight)) + (1,) * missing)
+    return ops.mean(values)

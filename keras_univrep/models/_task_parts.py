@@ -1,0 +1,169 @@
+"""What the tasks of a network share, and where its shared trunk ends."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_univrep.types import Tensor
+
+Shared = str | Sequence[str] | Callable[[keras.Variable], bool] | None
+
+
+class TaskParts:
+    """The trunk, the heads and the shared variables of a network of several tasks."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        heads: Mapping[str, Any] | None,
+        shared: Shared,
+        tasks: Sequence[str] | None,
+    ) -> None:
+        self.network = network
+        self.heads = None if heads is None else dict(heads)
+        self.shared = shared
+        functional = hasattr(network, "operations") and hasattr(network, "outputs")
+        self.tasks = _task_names(network, heads, tasks, functional)
+        # As models of their own, not attributes of a model: what they hold is the network's.
+        self._trunk: keras.Model | None = None
+        self._heads: keras.Model | None = None
+        if heads is not None and shared is not None:
+            raise ValueError(
+                "`shared` must be None if `heads` are given, as the network is what they share. "
+                f"Received: shared={shared!r}. Leave it out."
+            )
+        if isinstance(shared, (str, list, tuple)):
+            if not functional:
+                raise ValueError(
+                    "Names of shared layers need a functional network. Received: "
+                    f"shared={shared!r} with {type(network).__name__}. Pass a predicate of "
+                    "variables, or the trunk as `network` and the `heads`."
+                )
+            self._trunk, self._heads = _cut(network, shared)
+        if heads is None and shared is None and not functional:
+            raise ValueError(
+                "What is shared must be told for a network that is not functional. Received: "
+                f"{type(network).__name__} with shared=None. Pass a predicate of variables, or "
+                "the trunk as `network` and the `heads`."
+            )
+
+    @property
+    def has_representation(self) -> bool:
+        """Whether it is known where the trunk ends."""
+        return self.heads is not None or self._trunk is not None
+
+    @property
+    def trunk(self) -> keras.Model:
+        """From inputs to the representation."""
+        return self.network if self.heads is not None else self._trunk
+
+    def call_heads(self, values: Sequence[Tensor], structure: Any, training: bool) -> Any:
+        """From the tensors of the representation to the outputs by task."""
+        if self.heads is not None:
+            features = keras.tree.pack_sequence_as(structure, list(values))
+            return {
+                task: head(features, training=training) if _trains(head) else head(features)
+                for task, head in self.heads.items()
+            }
+        return self._heads(list(values), training=training)  # type: ignore[misc]
+
+    def head_losses(self) -> list[Tensor]:
+        """Penalties of the heads."""
+        if self.heads is None:
+            return list(self._heads.losses)  # type: ignore[union-attr]
+        return [loss for head in self.heads.values() for loss in head.losses]
+
+    def shared_variables(self) -> list[keras.Variable]:
+        """Trainable variables that the tasks share."""
+        if self.has_representation:
+            return list(self.trunk.trainable_variables)
+        variables = self.network.trainable_variables
+        if callable(self.shared):
+            found = [variable for variable in variables if self.shared(variable)]
+        else:
+            found = _reached_by_several(self.network, self.tasks)
+        if not found:
+            raise ValueError(
+                "Some trainable variables must be shared. Received: none, of "
+                f"{len(variables)} in the network. Check `shared`, and what is frozen."
+            )
+        return found
+
+    def own_variables(self) -> list[keras.Variable]:
+        """The other trainable variables."""
+        shared = {id(variable) for variable in self.shared_variables()}
+        variables = list(self.network.trainable_variables)
+        for head in (self.heads or {}).values():
+            variables += head.trainable_variables
+        return [variable for variable in variables if id(variable) not in shared]
+
+
+def _task_names(
+    network: keras.Model, heads: Any, tasks: Sequence[str] | None, functional: bool
+) -> tuple[str, ...]:
+    outputs = network.output if functional else None
+    if heads is not None:
+        if not isinstance(heads, Mapping) or not heads:
+            raise TypeError(
+                "`heads` must be a dictionary of a layer for each task. "
+                f"Received: heads={heads!r}. Name the task of each."
+            )
+        found = tuple(heads)
+    elif isinstance(outputs, Mapping):
+        found = tuple(outputs)
+    elif functional:
+        raise ValueError(
+            "The network must return a dictionary of outputs by task. "
+            f"Received: outputs={outputs!r}. Build it as "
+            "`keras.Model(inputs, {'depth': ..., 'normals': ...})`."
+        )
+    elif tasks is None:
+        raise ValueError(
+            "`tasks` must name the outputs of a network that is not functional. "
+            f"Received: tasks=None with {type(network).__name__}. Pass their names."
+        )
+    else:
+        return tuple(tasks)
+    if tasks is not None and set(tasks) != set(found):
+        raise ValueError(
+            f"`tasks` must name the outputs of the network. Received: tasks={list(tasks)} with "
+            f"the outputs {list(found)}. Leave it out, or give their order."
+        )
+    return tuple(tasks) if tasks is not None else found
+
+
+def _cut(network: keras.Model, shared: str | Sequence[str]) -> tuple[keras.Model, keras.Model]:
+    """The network up to the outputs of the named layers, and from there on."""
+    names = [shared] if isinstance(shared, str) else list(shared)
+    features = [network.get_layer(name).output for name in names]
+    trunk = keras.Model(network.inputs, features, name="trunk")
+    try:
+        heads = keras.Model(features, network.output, name="heads")
+    except ValueError as error:
+        raise ValueError(
+            "The outputs must depend on the inputs through the shared layers alone. Received: "
+            f"shared={shared!r}, which some way goes around. Name all layers where the heads "
+            "begin, or pass a predicate of variables."
+        ) from error
+    again = {id(v) for v in trunk.trainable_variables}
+    if again & {id(v) for v in heads.trainable_variables}:
+        raise ValueError(
+            "No layer may come both before and after the end of the trunk. Received: "
+            f"shared={shared!r}. Pass a predicate of variables."
+        )
+    return trunk, heads
+
+
+def _reached_by_several(network: keras.Model, tasks: Sequence[str]) -> list[keras.Variable]:
+    counts: dict[int, int] = {}
+    for task in tasks:
+        alone = keras.Model(network.inputs, network.output[task])
+        for variable in alone.trainable_variables:
+            counts[id(variable)] = counts.get(id(variable), 0) + 1
+    least = min(2, len(tasks))
+    return [v for v in network.trainable_variables if counts.get(id(v), 0) >= least]
+
+
+def _trains(layer: Any) -> bool:
+    return isinstance(layer, keras.Model) or getattr(layer, "_call_has_training_arg", False)

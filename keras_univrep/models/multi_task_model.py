@@ -1,0 +1,391 @@
+"""One network of several tasks, trained under a balancer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_univrep import backend, balancers
+from keras_univrep.balancers.balancer import SCOPES, check_choice
+from keras_univrep.layers.domain_bank import unlocked
+from keras_univrep.models._epoch_checks import EpochChecks
+from keras_univrep.models._task_gradients import (
+    forward,
+    on_representation,
+    on_variables,
+    one_backward,
+    total,
+)
+from keras_univrep.models._task_losses import losses_by_task, of_task, scalar_loss
+from keras_univrep.models._task_parts import Shared, TaskParts
+from keras_univrep.types import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_univrep")
+class MultiTaskModel(backend.TrainStep, keras.Model):
+    """Trains a network with an output for each task under any of the `balancers`.
+
+    Equation:
+        li2022, eq. 2, for the trunk phi that tasks share and the head psi_t of each:
+
+            min over phi, psi_1 .. psi_T  of  (1 / N) sum_n sum_t lambda_t L_t(n)
+
+        The shared variables move along `sum_t w_t g_t`, the heads along `sum_t h_t g_t`, with
+        `w = balancer(losses, gram)` and `h = balancer.head_weights(losses, w)`. Penalties of the
+        network are added with the weight 1.
+
+        | symbol | here |
+        |---|---|
+        | phi | variables that `shared` tells, or of `network` where there are `heads` |
+        | psi_t | all other variables |
+        | g_t | gradient of the loss of task t |
+
+    Differences:
+        One forward pass, and one backward pass for each task if the balancer looks at gradients,
+        else one in all. Where it looks at the representation, the backward passes of the tasks end
+        there, and one goes on through the trunk: the same step, as the sum is linear.
+
+    Args:
+        network: A functional model with a dictionary of outputs by task. With `heads`, any built
+            model that gives what the heads take. Any other built model that returns a dictionary
+            needs `tasks` and a predicate as `shared`.
+        heads: A layer or model for each task, called on the output of `network`; or `None`.
+        shared: Name of the last shared layer of a functional network, or names where the heads
+            begin at several; or a predicate of variables (register it, to save the model); `None`
+            takes what more than one output depends on.
+        tasks: Names of the tasks in order; by default that of the outputs or heads.
+        log_cosines: Whether to log the cosine between the gradients of each two tasks, which
+            takes a backward pass for each task whatever the balancer.
+        **kwargs: `name` and `dtype` of a Keras model.
+
+    Call arguments:
+        inputs: What the network takes, (batch, ...).
+        training: As for any layer.
+
+    Returns:
+        Outputs, `{task: (batch, ...)}`.
+
+    Raises:
+        ValueError: If the network's outputs are not named, or what is shared is not to be found.
+        TypeError: If `heads` is no dictionary.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_univrep.models import MultiTaskModel
+        >>> inputs = keras.Input((8,))
+        >>> features = keras.layers.Dense(4, activation="relu", name="trunk")(inputs)
+        >>> outputs = {name: keras.layers.Dense(1, name=name)(features) for name in ("a", "b")}
+        >>> model = MultiTaskModel(keras.Model(inputs, outputs), shared="trunk")
+        >>> model.compile("sgd", {"a": "mse", "b": "mae"}, balancer="mgda_ub")
+        >>> x, y = np.ones((6, 8)), {"a": np.ones((6, 1)), "b": np.zeros((6, 1))}
+        >>> sorted(model.fit(x, y, verbose=0).history)
+        ['a_loss', 'a_weight', 'b_loss', 'b_weight', 'loss']
+
+    References:
+        Li, Liu, Bilen. Universal representations: a unified look at multiple task and domain
+        learning. 2022.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        heads: Mapping[str, Any] | None = None,
+        shared: Shared = None,
+        tasks: Sequence[str] | None = None,
+        log_cosines: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(network, keras.Model):
+            raise TypeError(
+                "`network` must be a Keras model. "
+                f"Received: {type(network).__name__}. Wrap its layers in a `keras.Model`."
+            )
+        if not network.built:
+            raise ValueError(
+                "`network` must be built. Received: one without weights. Call it on a batch first."
+            )
+        self.parts = TaskParts(network, heads, shared, tasks)
+        self.tasks = self.parts.tasks
+        self.network = network
+        # Under one name each, as the file of the weights lists what a model holds by attribute.
+        self.heads = [] if heads is None else list(heads.values())
+        self.log_cosines = log_cosines
+        self.task_losses: Any = None
+        self.balancer: balancers.Balancer = balancers.Uniform()
+        self.balancer_states: list[keras.Layer] = []
+        self.scope = "shared"
+        pairs = [f"{a}_{b}" for i, a in enumerate(self.tasks) for b in self.tasks[i + 1 :]]
+        names = [f"{task}_{kind}" for kind in ("loss", "weight") for task in self.tasks]
+        names += [f"{pair}_cosine" for pair in pairs] if log_cosines else []
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.broken = self.add_weight(
+            shape=(len(self.tasks),), initializer="zeros", trainable=False, name="broken"
+        )
+        self.build(None)
+
+    def build(self, input_shape: Shape | None) -> None:
+        if self.built:
+            return
+        for head in self.heads:
+            if not head.built:
+                raise ValueError(
+                    f"The heads must be built. Received: {head.name!r} without weights. Call each "
+                    "on the output of the network first."
+                )
+        self.built: bool = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
+        outputs = self.network(inputs, training=training)
+        if not self.heads:
+            return {task: outputs[task] for task in self.tasks}
+        return self.parts.call_heads(keras.tree.flatten(outputs), outputs, bool(training))
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = None,
+        balancer: Any = "uniform",
+        on: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configures training.
+
+        Args:
+            optimizer: As for `keras.Model.compile`.
+            loss: `{task: loss}`, or one loss for all tasks.
+            metrics: As for `keras.Model.compile`, by task.
+            balancer: A `balancers.Balancer`, or its name. Its variables are saved with the model.
+            on: Whose gradients the balancer looks at, in place of its own `scope`: `"shared"`,
+                `"all"`, `"representation"` or `"representation_mean"`.
+            **kwargs: As for `keras.Model.compile`, without `loss_weights`: see `balancers.Fixed`.
+
+        Raises:
+            ValueError: If tasks lack a loss, or the balancer works on a representation and the
+                end of the trunk is not known.
+        """
+        if kwargs.get("loss_weights") is not None:
+            raise ValueError(
+                "`loss_weights` must be None, as the balancer weighs the losses. Received: "
+                f"loss_weights={kwargs['loss_weights']!r}. Pass "
+                "`balancer=keras_univrep.balancers.Fixed(loss_weights)`."
+            )
+        task_losses = losses_by_task(loss, self.tasks)
+        balancer = balancers.get(balancer)
+        scope = balancer.scope if on is None else check_choice("on", on, SCOPES)
+        if hasattr(balancer, "combine") and scope not in ("shared", "representation"):
+            raise ValueError(
+                f"{type(balancer).__name__} works on 'shared' or 'representation'. "
+                f"Received: on={on!r}. Choose one of these."
+            )
+        wanted = scope.startswith("representation") and balancer.needs_gradients
+        if wanted and not self.parts.has_representation:
+            raise ValueError(
+                f"A balancer on the {scope!r} needs to know where the trunk ends. Received: "
+                f"shared={self.parts.shared!r} without heads. Name the last shared layer as "
+                "`shared`, or pass `on='shared'`."
+            )
+        balancer.build(self.tasks)
+        super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
+        self.task_losses = task_losses
+        self.balancer, self.scope = balancer, scope
+        if [id(state) for state in self.balancer_states] != [id(balancer.state)]:
+            with unlocked(self):
+                for state in list(self.balancer_states):
+                    self.balancer_states.remove(state)
+                self.balancer_states.append(balancer.state)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As `keras.Model.fit`; an epoch with a loss that is no number ends the training.
+
+        Args:
+            x: As for `keras.Model.fit`.
+            y: Targets, `{task: (batch, ...)}`, unless `x` is a data set.
+            batch_size: As for `keras.Model.fit`.
+            epochs: As for `keras.Model.fit`.
+            verbose: As for `keras.Model.fit`.
+            callbacks: As for `keras.Model.fit`.
+            **kwargs: As for `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            RuntimeError: If a loss became infinite or NaN; the error names its task.
+        """
+        own = EpochChecks()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(own)
+        else:
+            callbacks = [own, *(callbacks if isinstance(callbacks, (list, tuple)) else
+                                [callbacks] if callbacks is not None else [])]  # fmt: skip
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def update(self, data: Any) -> dict[str, Tensor]:
+        """One step (called by Keras).
+
+        Args:
+            data: A batch, `(x, {task: y})` or `(x, {task: y}, sample_weight)`.
+
+        Returns:
+            Logs.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        shared, own = self.parts.shared_variables(), self.parts.own_variables()
+        scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        batch = (x, y, sample_weight)
+        if not (self.balancer.needs_gradients or self.log_cosines):
+            found = one_backward(self, shared + own, batch, scale)
+        elif self.scope.startswith("representation") or (
+            not self.balancer.needs_gradients and self.parts.has_representation
+        ):
+            found = on_representation(self, shared, own, batch, scale)
+        else:
+            found = on_variables(self, shared, own, batch, scale)
+        losses, penalty, y_pred, gram, weights, grads = found
+        known = [
+            ops.stop_gradient(scale * grad)
+            for grad in self.balancer.variable_gradients(losses, gram)
+        ]
+        backend.apply_gradients(
+            self.optimizer,
+            [*grads, *known],
+            [*shared, *own, *self.balancer.trainable_variables],
+        )
+        self.balancer.update(losses, gram)
+        if self.balancer.needs_losses_after:
+            # What this pass does to moving statistics is dropped.
+            again = backend.functional(lambda: ops.stack(forward(self, *batch)[0]), [])
+            after = ops.stop_gradient(again([])[0])
+            self.balancer.after_step(losses, after[: len(self.tasks)])
+        self._track(x, losses, penalty, gram, weights)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        losses = self.losses_of(y, y_pred, sample_weight)
+        for task, loss in zip(self.tasks, losses, strict=True):
+            self.trackers[f"{task}_loss"].update_state(loss, sample_weight=_size(x))
+        return sum(losses) + total(self.losses)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        # Nothing is balanced in an evaluation.
+        logs = super().compute_metrics(x, y, y_pred, sample_weight)
+        hidden = {name for name in self.trackers if not name.endswith("_loss")}
+        return {name: value for name, value in logs.items() if name not in hidden}
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns what `compile_from_config` takes."""
+        config = super().get_compile_config()
+        if config:
+            serialize = keras.saving.serialize_keras_object
+            config["loss"] = {task: serialize(loss) for task, loss in self.task_losses.items()}
+            config["balancer"] = serialize(self.balancer)
+            config["on"] = self.scope
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as before saving, so that a loaded model goes on with its optimizer's state.
+
+        Args:
+            config: What `get_compile_config` returned.
+        """
+        # Keras skips this for a class with its own `compile`.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        heads, shared = self.parts.heads, self.parts.shared
+        return {
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "network": serialize(self.network),
+            # As pairs: the file of a configuration does not keep the order of a dictionary.
+            "heads": None if heads is None else [[t, serialize(h)] for t, h in heads.items()],
+            "shared": serialize(shared) if callable(shared) else shared,
+            "tasks": list(self.tasks),
+            "log_cosines": self.log_cosines,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskModel":
+        """Returns a model with this configuration.
+
+        Args:
+            config: What `get_config` returned.
+            custom_objects: As for `keras.saving.deserialize_keras_object`.
+        """
+        deserialize = keras.saving.deserialize_keras_object
+        config = dict(config)
+        config["network"] = deserialize(config["network"], custom_objects)
+        if config["heads"] is not None:
+            config["heads"] = {t: deserialize(h, custom_objects) for t, h in config["heads"]}
+        if isinstance(config["shared"], dict):
+            config["shared"] = deserialize(config["shared"], custom_objects)
+        return cls(**config)
+
+    def losses_of(self, y: Any, y_pred: Any, sample_weight: Any = None) -> list[Tensor]:
+        """Returns the loss of each task, scalars, in the order of `tasks`.
+
+        Args:
+            y: Targets, `{task: (batch, ...)}`.
+            y_pred: Outputs, `{task: (batch, ...)}`.
+            sample_weight: Weights of the samples, for all tasks or by task, or `None`.
+        """
+        return [
+            scalar_loss(
+                self.task_losses[task],
+                of_task(y, task, "y"),
+                of_task(y_pred, task, "outputs"),
+                of_task(sample_weight, task, "sample_weight", optional=True),
+            )
+            for task in self.tasks
+        ]
+
+    def _track(
+        self, x: Any, losses: Tensor, penalty: Tensor, gram: Tensor | None, weights: Tensor
+    ) -> None:
+        size = _size(x)
+        self.track_loss(ops.sum(losses) + penalty, x)
+        bad = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
+        # Of the first step that broke: after it all losses are likely to be NaN.
+        seen = ops.any(self.broken.value > 0.0)
+        self.broken.assign(ops.where(seen, self.broken.value, bad))
+        cosines: Any = None
+        if gram is not None and self.log_cosines:
+            lengths = ops.sqrt(ops.maximum(ops.diagonal(gram), 1e-30))
+            cosines = gram / lengths[:, None] / lengths[None, :]
+        # A step that loss scaling skips has weights that are no numbers, and does not count.
+        counts = ops.cast(ops.all(ops.isfinite(weights)), "float32") * ops.cast(size, "float32")
+        for i, task in enumerate(self.tasks):
+            self.trackers[f"{task}_loss"].update_state(losses[i], sample_weight=size)
+            weight = ops.where(ops.isfinite(weights[i]), weights[i], 0.0)
+            self.trackers[f"{task}_weight"].update_state(weight, sample_weight=counts)
+            for j in range(i + 1, len(self.tasks)) if cosines is not None else ():
+                cosine = ops.where(ops.isfinite(cosines[i, j]), cosines[i, j], 0.0)
+                tracker = self.trackers[f"{task}_{self.tasks[j]}_cosine"]
+                tracker.update_state(cosine, sample_weight=counts)
+
+
+def _size(x: Any) -> Tensor:
+    return ops.shape(next(leaf for leaf in keras.tree.flatten(x) if leaf is not None))[0]
