@@ -57,6 +57,8 @@ def case_names(settings: dict[str, Any]) -> tuple[list[str], list[str], dict[str
     theirs += ["teacher forward", "infer, 1 domains", f"infer, {most} domains"]
     # A student predicts the same whatever it is to be distilled from.
     same = {f"infer, {count} teachers": f"infer, {most} domains" for count in (1, most)}
+    # Nor does it matter when its teachers answered.
+    same |= {f"train {count} cached": f"train {count}" for count in settings["teachers"]}
     return theirs + list(same), theirs, same
 
 
@@ -68,7 +70,7 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
     import keras
 
     from keras_univrep.backbones import ResNet26
-    from keras_univrep.models import MultiDomainModel, UniversalDistiller
+    from keras_univrep.models import MultiDomainModel, UniversalDistiller, cache_teacher
 
     names = domain_names(settings)
     x, y = make_data(settings)
@@ -87,8 +89,10 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
             head.kernel.assign(kernel)
         return model
 
-    def distiller(count: int) -> UniversalDistiller:
-        teachers = {name: network(1 + i, [name]) for i, name in enumerate(names[:count])}
+    def teachers_of(count: int) -> dict[str, MultiDomainModel]:
+        return {name: network(1 + i, [name]) for i, name in enumerate(names[:count])}
+
+    def distiller(teachers: dict[str, Any]) -> UniversalDistiller:
         model = UniversalDistiller.preset(
             "released", network(0, names), teachers, steps=10**6, annealing=None
         )
@@ -97,12 +101,27 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
         return model
 
     def train(count: int) -> Callable[[], float]:
-        model = distiller(count) if count else network(0, names)
+        model = distiller(teachers_of(count)) if count else network(0, names)
         model.compile(UniversalDistiller.preset_optimizer(steps=10**6))
 
         def step() -> float:
             model.reset_metrics()
             return float(model.train_on_batch(x, y, return_dict=True)["loss"])
+
+        return step
+
+    def train_cached(count: int) -> Callable[[], float]:
+        caches = {
+            name: cache_teacher(teacher, [x[name]]) for name, teacher in teachers_of(count).items()
+        }
+        model, samples = distiller(caches), np.arange(settings["batch_size"])
+        model.compile(UniversalDistiller.preset_optimizer(steps=10**6))
+
+        def step() -> float:
+            model.reset_metrics()
+            targets = {name: cache.take(samples) for name, cache in caches.items()}
+            batch = {"images": x, "targets": targets}
+            return float(model.train_on_batch(batch, y, return_dict=True)["loss"])
 
         return step
 
@@ -114,9 +133,13 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
     cases: dict[str, Callable[[], Callable[[], Any]]] = {
         f"train {count}": lambda count=count: train(count) for count in counts
     }
+    for count in settings["teachers"]:
+        cases[f"train {count} cached"] = lambda count=count: train_cached(count)
     cases["teacher forward"] = lambda: infer(network(1, names[:1]))
     for count in (1, len(names)):
-        cases[f"infer, {count} teachers"] = lambda count=count: infer(distiller(count).student)
+        cases[f"infer, {count} teachers"] = lambda count=count: infer(
+            distiller(teachers_of(count)).student
+        )
         cases[f"infer, {count} domains"] = lambda count=count: infer(network(0, names[:count]))
     return cases
 

@@ -37,6 +37,10 @@ def table(seconds: Values, settings: dict[str, Any]) -> list[Row]:
         rows.append((worker, f"inference, {most} domains / 1", many, one))
         if worker in PEERS:
             continue
+        for count in settings["teachers"]:
+            rows.append(
+                (worker, f"{count} cached teachers / none", cases[f"train {count} cached"], none)
+            )
         one, many = cases["infer, 1 teachers"], cases[f"infer, {most} teachers"]
         rows.append((worker, f"inference, {most} teachers / 1", many, one))
         for peer in PEERS:

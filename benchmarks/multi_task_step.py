@@ -1,0 +1,77 @@
+"""Cost of balancing three dense tasks by their gradients, beside plain PyTorch.
+
+    python benchmarks/multi_task_step.py --output_dir=runs/bench_multi_task
+
+Five processes take turns, case by case: this library on TensorFlow, JAX and PyTorch, and the same
+step written straight in PyTorch, with one backward pass a task and the gradients in one flat
+vector, as published (channels first) and in its faster form (channels last). All start from the
+same weights, and the run fails unless their losses agree. Ratios, `results.json`: see
+`benchmarks/README.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import side_by_side
+from absl import app, flags
+from multi_task_cases import BALANCERS, ON_REPRESENTATION, case_names, our_cases, peer_cases
+from side_by_side import BACKENDS, OURS, PEERS, SMOKE, Row, Values
+
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench_multi_task", "Where results.json goes.")
+_WIDTH = flags.DEFINE_integer("width", 32, "Filters of the first level; doubled at each further.")
+_SIZE = flags.DEFINE_integer("image_size", 48, "Height and width, a multiple of 8.")
+_BATCH = flags.DEFINE_integer("batch_size", 4, "Images of a step.")
+# What only we have is compared with what the peers have for the same balancer.
+SAME = {f"train {name} on representation": f"train {name}" for name in ON_REPRESENTATION}
+
+
+def table(seconds: Values) -> list[Row]:
+    """What each balancer costs beside equal weights, and beside the peers."""
+    rows: list[Row] = []
+    for worker, cases in seconds.items():
+        for case, values in cases.items():
+            if case != "train uniform":
+                rows.append((worker, f"{case} / uniform", values, cases["train uniform"]))
+        for peer in PEERS if worker in OURS else ():
+            for case, values in cases.items():
+                theirs = seconds[peer][SAME.get(case, case)]
+                rows.append((worker, f"{peer} / ours, {case}", theirs, values))
+    return rows
+
+
+def main(argv: list[str]) -> None:
+    """Runs a worker, or all of them."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {argv[1:]}")
+    if side_by_side.is_worker():
+        side_by_side.work(our_cases, peer_cases)
+        return
+    start = time.perf_counter()
+    settings: dict[str, Any] = {
+        "width": 8 if SMOKE.value else _WIDTH.value,
+        "size": 16 if SMOKE.value else _SIZE.value,
+        "batch_size": 2 if SMOKE.value else _BATCH.value,
+        "learning_rate": 0.01,
+        **side_by_side.common_settings(),
+    }
+    ours, theirs, _ = case_names()
+    if SMOKE.value:
+        ours = theirs = [f"train {name}" for name in BALANCERS[:2]]
+    workers = side_by_side.workers()
+    cases = {worker: theirs if worker in PEERS else ours for worker in workers}
+    rows = []
+    print("versions:", side_by_side.versions(), "load:", os.getloadavg())
+    for mode, threads in side_by_side.modes().items():
+        seconds = side_by_side.measure(__file__, settings, cases, threads, SAME)
+        rows += side_by_side.report(mode, table(seconds))
+    few = dict.fromkeys((BACKENDS.value[0], *PEERS), ["train uniform", "train pcgrad"])
+    for kind, values in side_by_side.measure_fresh(__file__, settings, few).items():
+        rows += side_by_side.report(kind, side_by_side.cost_rows(values))
+    side_by_side.write(_OUTPUT_DIR.value, rows, settings, start)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,319 @@
+"""Tests networks on few-shot episodes of seen and unseen domains.
+
+Paper: Li, Liu, Bilen, "Universal representations" (li2022), section 5.3, tables 7, 14 to 16 and 20:
+single-domain networks (SDL), one network of all domains (MDL) and the universal network (URL), each
+with the nearest centroid or after pre-classifier alignment, on 600 episodes a domain, the same ones
+for all methods; on `datasets.meta_local` instead of Meta-Dataset.
+
+    python recipes/meta_test.py --networks_dir=runs/url --data_dir=... --output_dir=runs/meta_test
+    ... --protocol=five_way_one_shot --protocol=varying_way_five_shot           # table 16
+    ... --classifier=ncc --classifier=scm --classifier=knn --classifier=svm     # table 15
+    python recipes/meta_test.py --output_dir=runs/smoke --smoke
+
+`--networks_dir` is what `recipes/train_url.py` leaves. "Best SDL" takes for each domain the network
+that is best in its validation episodes (nearest centroid); for a domain without them the one that
+is best on the mean of all. The paper takes the best of the test episodes. Each network sees each
+image once: its features are kept in `features/`, and episodes gather from them. What is measured is
+kept in `measured/` and not measured again, so a killed run goes on when the command is repeated.
+
+Expected: docs/results.md. Hardware: two cores.
+"""
+
+import hashlib
+import json
+import logging
+import pathlib
+import time
+
+import keras
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+from absl import app, flags
+
+from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
+
+PROTOCOLS = ["varying_way_varying_shot", "five_way_one_shot", "varying_way_five_shot"]
+SMOKE_NETWORKS = {
+    "sdl_quickdraw": ("sdl", ["quickdraw"]),
+    "sdl_signdigits": ("sdl", ["signdigits"]),
+    "mdl": ("mdl", ["quickdraw", "signdigits"]),
+    "url": ("url", ["quickdraw", "signdigits"]),
+}
+BEST, OF_ALL = "Best SDL", "all SDL"
+
+# Data
+NETWORKS = flags.DEFINE_string("networks_dir", None, "Folder that recipes/train_url.py left.")
+DATA = flags.DEFINE_string("data_dir", None, "Folder of meta_local's sets.")
+DOMAINS = flags.DEFINE_list("domains", None, "Domains to test on; all by default.")
+# Model
+SIZE = flags.DEFINE_integer("size", None, "Side of the images; by default the networks'.")
+CLASSIFIERS = flags.DEFINE_multi_enum(
+    "classifier", ["ncc", "pa"],
+    ["ncc", "pa", "pa_seen", "pa_unseen", "pa_cross_validated", "scm", "knn", "lr", "svm", "sur"],
+    "pa: alignment at the released rates, which know seen domains from unseen ones; sur: over the "
+    "features of all SDL networks.",
+)  # fmt: skip
+# Testing
+PROTOCOL = flags.DEFINE_multi_enum("protocol", PROTOCOLS[:1], PROTOCOLS, "Kinds of episodes.")
+EPISODES = flags.DEFINE_integer("episodes", 600, "Episodes of each domain.")
+VALIDATION = flags.DEFINE_integer("validation_episodes", 100, "Episodes that choose the best SDL.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the episodes.")
+# Output
+OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
+SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
+
+
+def smoke_domains():
+    """Returns a few classes of the domains that ship with the package; two of them are seen."""
+    found = {
+        name: datasets.with_classes(domain, domain.class_names[:20])
+        for name, domain in datasets.benchmark().items()
+    }
+    seen = {name: found[name] for name in ("quickdraw", "signdigits")}
+    return datasets.MetaDomains(train=seen, validation=seen, test=found)
+
+
+def smoke_networks(folder):
+    """Saves small untrained networks as `recipes/train_url.py` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = {}
+    for seed, (name, (kind, domains)) in enumerate(SMOKE_NETWORKS.items()):
+        entries[name] = {"file": f"{name}.keras", "kind": kind, "domains": domains, "size": 32}
+        if not (folder / f"{name}.keras").exists():
+            keras.utils.set_random_seed(seed)
+            network = models.MultiDomainModel(
+                backbones.ResNet26(width=0.125, name="backbone"), dict.fromkeys(domains, 10)
+            )
+            network.save(folder / f"{name}.keras", include_optimizer=False)
+    (folder / "networks.json").write_text(json.dumps(entries))
+
+
+def read_networks(folder):
+    """Returns `networks.json`, each entry with its path and the digest of its file."""
+    path = folder / "networks.json"
+    if not path.exists():
+        raise app.UsageError(f"--networks_dir must hold networks.json. Received: {folder}.")
+    found = {}
+    for name, entry in json.loads(path.read_text()).items():
+        file = folder / entry["file"]
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        found[name] = {**entry, "path": file, "digest": digest}
+    return found
+
+
+def make_extractor(entry, image_shape):
+    """Returns a function of normalised images that gives the features of a saved network."""
+    network = keras.saving.load_model(entry["path"], compile=False)
+    images = keras.Input(image_shape)
+    # The features before a domain's adapter, which are those of every domain alike.
+    features = network.features(images, domain=network.domains[0], training=False)
+    model = keras.Model(images, features)
+    return lambda batch: keras.ops.convert_to_numpy(model.predict_on_batch(batch))
+
+
+def extract(name, entry, domains, split, folder, batch_size=256):
+    """Returns the features of each domain's split, from the cache where they are there."""
+    found, extractor = {}, None
+    for domain_name, domain in domains.items():
+        images = domain.arrays(split)[0]
+        digest = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()[:16]
+        key = f"{entry['digest']} {digest}"
+        path = folder / "features" / f"{name}-{domain_name}-{split}.npz"
+        if path.exists():
+            with np.load(path) as file:
+                if str(file["key"]) == key:
+                    found[domain_name] = file["features"]
+                    continue
+        extractor = extractor or make_extractor(entry, domain.image_shape)
+        found[domain_name] = np.concatenate(
+            [
+                extractor(domain.normalize(images[start : start + batch_size]))
+                for start in range(0, len(images), batch_size)
+            ]
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, features=found[domain_name], key=key)
+        partial.replace(path)
+    if extractor is not None:
+        keras.utils.clear_session(free_memory=True)
+    return found
+
+
+def make_classifier(name, seen):
+    """Returns an estimator of `few_shot`."""
+    rates = {"pa": "seen" if seen else "unseen", "pa_seen": "seen", "pa_unseen": "unseen"}
+    if name.startswith("pa"):
+        return few_shot.PreClassifierAlignment(rates.get(name, "cross_validated"))
+    return {
+        "ncc": few_shot.NearestCentroid,
+        "scm": few_shot.SimpleCNAPS,
+        "knn": few_shot.NearestNeighbours,
+        "lr": few_shot.LogisticRegression,
+        "svm": few_shot.SupportVectorMachine,
+        "sur": few_shot.SUR,
+    }[name]()
+
+
+def gather(features, indices):
+    """Returns the features of an episode's images, of one network or of each of several."""
+    if isinstance(features, dict):
+        return {name: own[indices] for name, own in features.items()}
+    return features[indices]
+
+
+def episodes_of(features, sampler, count, block=50):
+    """Yields episodes for `evaluate_episodes`; those of one size many at a time."""
+    if sampler.has_one_size:
+        parts = (sampler.block(i, min(block, count - i)) for i in range(0, count, block))
+    else:
+        parts = map(sampler, range(count))
+    for part in parts:
+        yield (
+            gather(features, part.support_indices),
+            part.support_labels,
+            gather(features, part.query_indices),
+            part.query_labels,
+        )
+
+
+def measure(title, features, classifier, meta, domain, split, protocol, count, seed, key, folder):
+    """Returns (mean, half width) of one network, classifier and domain; measures it once."""
+    path = folder / "measured" / protocol / f"{title}-{classifier}-{domain}-{split}.json"
+    settings = {"episodes": count, "seed": seed, "key": key, "seen": domain in meta.seen}
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["settings"] == settings:
+            return tuple(kept["result"])
+    sampler = meta.sampler(domain, split, protocol, seed=seed)
+    estimator = make_classifier(classifier, domain in meta.seen)
+    result = evaluation.evaluate_episodes(estimator, episodes_of(features, sampler, count))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"result": result, "settings": settings}))
+    partial.replace(path)
+    return result
+
+
+def choose_best(networks, validation, meta, domains, protocol, count, seed, folder):
+    """Returns for each domain the SDL network that is best in validation episodes."""
+    singles = [name for name, entry in networks.items() if entry["kind"] == "sdl"]
+    scores = {
+        name: {
+            domain: measure(
+                name, own, "ncc", meta, domain, "validation", protocol, count, seed,
+                networks[name]["digest"], folder,
+            )[0]
+            for domain, own in validation[name].items()
+        }
+        for name in singles
+    }  # fmt: skip
+    average = {name: float(np.mean(list(row.values()))) for name, row in scores.items()}
+    return {
+        domain: max(singles, key=lambda name: scores[name].get(domain, average[name]))
+        for domain in domains
+    }
+
+
+def run_protocol(networks, features, validation, meta, domains, protocol, settings, folder):
+    """Returns {method: {domain: (mean, half width)}} and the networks that "Best SDL" took."""
+    count, seed = settings["episodes"], settings["seed"]
+    singles = [name for name, entry in networks.items() if entry["kind"] == "sdl"]
+    best = {}
+    if singles:
+        best = choose_best(
+            networks, validation, meta, domains, protocol, settings["validation_episodes"], seed,
+            folder,
+        )  # fmt: skip
+    # Which network each method takes for each domain; SUR takes all single ones.
+    methods = {}
+    for classifier in settings["classifiers"]:
+        if classifier == "sur":
+            methods[f"{OF_ALL}, sur"] = (classifier, dict.fromkeys(domains, OF_ALL))
+            continue
+        if best:
+            methods[f"{BEST}, {classifier}"] = (classifier, best)
+        for name, entry in networks.items():
+            if entry["kind"] != "sdl":
+                methods[f"{name}, {classifier}"] = (classifier, dict.fromkeys(domains, name))
+    results = {}
+    work = [(method, domain) for method in methods for domain in domains]
+    for method, domain in rich.progress.track(work, protocol):
+        classifier, chosen = methods[method]
+        name = chosen[domain]
+        if name == OF_ALL:
+            own = {single: features[single][domain] for single in singles}
+            key = " ".join(networks[single]["digest"] for single in singles)
+        else:
+            own, key = features[name][domain], networks[name]["digest"]
+        results.setdefault(method, {})[domain] = measure(
+            name, own, classifier, meta, domain, "test", protocol, count, seed, key, folder
+        )
+    return results, best
+
+
+def show(rows, title):
+    """Prints the table, each accuracy with its interval."""
+    printed = rich.table.Table(title=title)
+    columns = [column for column in rows[0] if not column.endswith(" +-")]
+    for column in columns:
+        printed.add_column(column, justify="left" if column == "method" else "right")
+    for row in rows:
+        intervals = {c: f" +-{row[f'{c} +-']:.1f}" for c in columns if f"{c} +-" in row}
+        cells = [
+            row[c] if c == "method" else f"{row[c]:.1f}{intervals.get(c, '')}" for c in columns
+        ]
+        printed.add_row(*cells)
+    rich.console.Console(width=220).print(printed)
+
+
+def main(_):
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    start, folder = time.time(), pathlib.Path(OUTPUT.value)
+    where = pathlib.Path(NETWORKS.value or folder / "networks")
+    if SMOKE.value and NETWORKS.value is None:
+        smoke_networks(where)
+    networks = read_networks(where)
+    if SMOKE.value and DATA.value is None:
+        meta = smoke_domains()
+    else:
+        size = SIZE.value or next(iter(networks.values()))["size"]
+        meta = datasets.meta_local(DATA.value, size)
+    domains = DOMAINS.value or list(meta.test)
+    unknown = sorted(set(domains) - set(meta.test))
+    if unknown:
+        raise app.UsageError(f"--domains must name some of {list(meta.test)}. Received: {unknown}.")
+    settings = {
+        "episodes": min(EPISODES.value, 10) if SMOKE.value else EPISODES.value,
+        "validation_episodes": min(VALIDATION.value, 5) if SMOKE.value else VALIDATION.value,
+        "classifiers": list(dict.fromkeys(CLASSIFIERS.value)),
+        "seed": SEED.value,
+    }
+    features, validation = {}, {}
+    for name, entry in rich.progress.track(networks.items(), "features"):
+        tested = {domain: meta.test[domain] for domain in domains}
+        features[name] = extract(name, entry, tested, "test", folder)
+        if entry["kind"] == "sdl":
+            validation[name] = extract(name, entry, meta.validation, "validation", folder)
+    table, taken = [], {}
+    for protocol in dict.fromkeys(PROTOCOL.value):
+        results, taken[protocol] = run_protocol(
+            networks, features, validation, meta, domains, protocol, settings, folder
+        )
+        rows = evaluation.comparison_table(results, [d for d in domains if d in meta.seen])
+        show(rows, f"{protocol}: accuracy (per cent) of {settings['episodes']} episodes a domain")
+        plotting.plot_intervals(
+            folder / f"{protocol}.png", results, "accuracy, per cent", protocol.replace("_", " ")
+        )
+        table += [{"protocol": protocol, **row} for row in rows]
+    seed = settings.pop("seed")
+    evaluation.write_results(
+        folder / "results.json", table, seed, time.time() - start, best_sdl=taken,
+        networks={name: entry["digest"] for name, entry in networks.items()}, **settings,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,399 @@
+"""Trains the networks of the few-shot experiments: teachers, MDL, and universal networks (URL).
+
+Paper: Li, Liu, Bilen, "Universal representations" (li2022), sections 4 and 5.3 to 5.5 and A.3: one
+single-domain network (SDL) for each training domain, one network of all (MDL), and universal
+networks that are distilled from the first; the loss ablations of tables 12, 13 and 17, and the
+hierarchical distillation of section 5.4, on `datasets.meta_local` instead of Meta-Dataset.
+
+    python recipes/train_url.py --data_dir=... --output_dir=runs/url                # two cores
+    python recipes/train_url.py --data_dir=... --output_dir=runs/url --preset=released    # a GPU
+    python recipes/train_url.py --data_dir=... --output_dir=runs/url --name=url_l2 \\
+        --feature_loss=normalized_l2 --noprediction_loss                            # table 12
+    ... --name=url_kl --feature_loss=none                                           # table 13
+    ... --name=url_plain --adapter=none                                             # table 17
+    ... --name=url_groups --groups=3                                                # section 5.4
+    python recipes/train_url.py --output_dir=runs/smoke --smoke
+
+As in the released code the universal network starts from the network of the largest domain (there
+ImageNet), and in the local preset all networks do. `networks.json` lists what is trained: for each
+network its file, which `keras.saving.load_model` opens, its kind, its domains and its backbone.
+What is listed is not trained again, and a killed run goes on where it was when the same command is
+given again. With `--only`, several processes share the work: first the largest domain's network,
+then the other teachers, then `mdl` and the universal networks, each as
+`--only=sdl_omniglot28,sdl_quickdraw8`.
+
+Expected: docs/results.md, through `recipes/meta_test.py`. Hardware: two cores (local preset).
+"""
+
+import json
+import logging
+import pathlib
+import time
+
+import keras
+import numpy as np
+import rich.console
+import rich.table
+from absl import app, flags
+
+from keras_univrep import backbones, datasets, evaluation, models
+from keras_univrep.callbacks import ProgressBar
+from keras_univrep.optimizers import CoupledSGD
+
+# The largest domain stands where the paper has ImageNet.
+TRUNKS = {"meta_local": "mini_imagenet", "five_domains": "omniglot"}
+PRESETS = {
+    # Chosen for two cores: one cosine without restarts, all from the largest domain's network.
+    "local": {
+        "backbone": {"class": "ResNet26", "width": 0.25, "end_activation": False},
+        "size": 32, "augmentation": "crop_flip", "clip": 10.0, "from_trunk": True,
+        "trunk": {"steps": 3000, "batch": 64, "rate": 0.1, "l2": 5e-4},
+        "teacher": {"steps": 800, "batch": 64, "rate": 0.03, "l2": 5e-4},
+        "joint": {"steps": 1500, "batch": 32, "trunk_batch": 96, "rate": 0.03, "l2": 1e-4,
+                  "adapter_rate": 0.01},
+    },
+    # li2022 A.3 with table 14, and the released code: cosine with warm restarts, half of a batch
+    # from ImageNet. Its colour augmentation is left out.
+    "released": {
+        "backbone": {"class": "ResNet18"},
+        "size": 84, "augmentation": "crop", "clip": None, "from_trunk": False,
+        "trunk": {"steps": 480000, "batch": 64, "rate": 0.03, "l2": 7e-4, "restart": 48000},
+        "teacher": {"steps": 50000, "batch": 16, "rate": 0.03, "l2": 7e-4, "restart": 3000},
+        "joint": {"steps": 240000, "batch": 64, "trunk_batch": 448, "rate": 0.03, "l2": 7e-4,
+                  "restart": 48000, "adapter_rate": 0.1},
+        "teachers": {
+            "quickdraw8": {"steps": 480000, "batch": 64, "rate": 0.01, "restart": 48000},
+            "cars196": {"batch": 8},
+            "dtd10": {"batch": 32, "restart": 1500},
+            "flowers17": {"batch": 8, "restart": 1500},
+        },
+    },
+}  # fmt: skip
+# li2022 A.3: lambda of ImageNet, and the fifths of the training after which it is zero: the
+# distillation of a domain fades over k * 48000 of 240000 steps.
+TRUNK_WEIGHT = 4.0
+FIFTHS = {"mini_imagenet": 5, "omniglot28": 2, "omniglot": 2, "quickdraw8": 2, "quickdraw": 2}
+SMOKE_TRAINING = {"steps": 2, "batch": 8, "trunk_batch": 8}
+ROLES = ("trunk", "teacher", "joint", "teachers")
+SMOKE_DOMAINS = ["omniglot", "quickdraw", "signdigits"]
+FEATURE_LOSSES = ["cka", "cka_linear", "normalized_l2", "cosine", "attention_transfer", "none"]
+
+# Data
+BENCHMARK = flags.DEFINE_enum("benchmark", "meta_local", list(TRUNKS), "Which domains.")
+DATA = flags.DEFINE_string("data_dir", None, "Folder of meta_local's sets.")
+DOMAINS = flags.DEFINE_list("domains", None, "Some of the training domains; all by default.")
+# Model
+PRESET = flags.DEFINE_enum("preset", "local", list(PRESETS), "Backbone, image size, training.")
+WIDTH = flags.DEFINE_float("width", None, "Factor of the channel numbers, if not the preset's.")
+NAME = flags.DEFINE_string("name", "url", "Name of the universal network, for what follows.")
+GROUPS = flags.DEFINE_string(
+    "groups", None, 'Number of groups to draw, or groups as JSON: \'[["a", "b"], "c"]\'.'
+)
+FEATURE_LOSS = flags.DEFINE_enum("feature_loss", "cka", FEATURE_LOSSES, "l_f of eq. 3.")
+PREDICTION_LOSS = flags.DEFINE_boolean("prediction_loss", True, "Whether to have l_p of eq. 3.")
+ADAPTER = flags.DEFINE_enum("adapter", "linear", ["linear", "nonlinear", "none"], "a of eq. 3.")
+# Training
+ONLY = flags.DEFINE_list("only", None, "Networks to train, by name; all by default.")
+STEPS = {
+    role: flags.DEFINE_integer(f"{role}_steps", None, "If not the preset's.")
+    for role in ("trunk", "teacher", "joint")
+}
+FEATURE = flags.DEFINE_float("feature_weight", 1.0, "lambda_f; the largest domain's is 4 times it.")
+PREDICTION = flags.DEFINE_float("prediction_weight", 1.0, "lambda_p, likewise.")
+TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Temperature of the prediction loss.")
+ANNEALING = flags.DEFINE_enum(
+    "annealing", None, ["none", "linear", "domain"],
+    "Fading of the distillation: over all steps, or for each domain at the paper's pace. By "
+    "default none in the local preset, domain in the released one.",
+)  # fmt: skip
+VIEWS = flags.DEFINE_integer(
+    "cache_views", 0, "Augment each image in so many fixed ways, so that teachers run only once."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of initialisation, order and augmentation.")
+# Output
+OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
+SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
+
+
+def load_domains(benchmark, data_dir, size, chosen):
+    """Returns the training domains by name, the largest one first."""
+    trunk = TRUNKS[benchmark]
+    if benchmark == "meta_local":
+        known = datasets.meta_local(data_dir, size).train
+    else:
+        known = datasets.benchmark(benchmark)
+    names = list(chosen or known)
+    if not {trunk} <= set(names) <= set(known):
+        raise app.UsageError(
+            f"--domains must name some of {list(known)}, {trunk!r} among them. Received: {names}."
+        )
+    return {name: known[name] for name in sorted(names, key=lambda name: name != trunk)}
+
+
+def make_plan(domains, groups, name, seed):
+    """Returns the stages by the names of their networks; `mdl` has no teachers."""
+    if groups is not None:
+        groups = int(groups) if groups.isdigit() else json.loads(groups)
+    trunk = next(iter(domains))
+    plan = models.distillation_plan(list(domains), groups, [trunk] if groups else (), seed)
+    titles = {stage.name: f"sdl_{stage.name}" for stage in plan if stage.level == 0}
+    titles |= {stage.name: f"{name}_{stage.name}" for stage in plan if stage.level > 0}
+    titles[plan[-1].name] = name
+    found = {}
+    for stage in plan:
+        kind = "sdl" if not stage.level else "url" if stage is plan[-1] else "group"
+        teachers = {domain: titles[teacher] for domain, teacher in stage.teachers.items()}
+        found[titles[stage.name]] = {"kind": kind, "domains": stage.domains, "teachers": teachers}
+        if len(found) == len(domains):
+            found["mdl"] = {"kind": "mdl", "domains": tuple(domains), "teachers": {}}
+    return found
+
+
+def make_network(backbone, classes, seed):
+    """Returns a network of one or several domains whose first weights `seed` fixes."""
+    keras.utils.set_random_seed(seed)
+    options = {key: value for key, value in backbone.items() if key != "class"}
+    backbone = getattr(backbones, backbone["class"])(name="backbone", **options)
+    return models.MultiDomainModel(backbone, classes, name="network")
+
+
+def make_schedule(settings, rate):
+    """Returns learning rates: with warm restarts, or one cosine after a short warm-up."""
+    schedules, steps = keras.optimizers.schedules, settings["steps"]
+    if "restart" in settings:
+        return schedules.CosineDecayRestarts(rate, settings["restart"], 1.0, 1.0)
+    warmup = max(1, steps // 20)
+    return schedules.CosineDecay(
+        rate / 10, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+    )
+
+
+def make_optimizer(settings):
+    """Returns SGD with momentum and a true L2 penalty."""
+    rates = make_schedule(settings, settings["rate"])
+    return CoupledSGD(rates, momentum=0.9, l2=settings["l2"], global_clipnorm=settings["clip"])
+
+
+def make_annealing(kind, domains, steps):
+    """Returns the fading of the distillation terms, as `UniversalDistiller` takes it."""
+    decay = keras.optimizers.schedules.PolynomialDecay
+    if kind == "domain":
+        return {n: decay(1.0, max(1, steps * FIFTHS.get(n, 1) // 5), 0.0) for n in domains}
+    return decay(1.0, steps, 0.0) if kind == "linear" else None
+
+
+def make_distiller(student, teachers, trunk, settings):
+    """Returns the student with its teachers, or their caches, and what trains it."""
+    weight = {name: TRUNK_WEIGHT if name == trunk else 1.0 for name in teachers}
+    loss = settings["feature_loss"]
+    model = models.UniversalDistiller(
+        student,
+        teachers,
+        feature_loss=None if loss == "none" else loss,
+        temperature=settings["temperature"] if settings["prediction_loss"] else None,
+        feature_weight={n: settings["feature_weight"] * w for n, w in weight.items()},
+        prediction_weight={n: settings["prediction_weight"] * w for n, w in weight.items()},
+        adapter=settings["adapter"],
+        annealing=make_annealing(settings["annealing"], teachers, settings["steps"]),
+    )
+    rate = settings["adapter_rate"]
+    if "restart" in settings:
+        rate = make_schedule(settings, rate)
+    return model, model.optimizer_groups(make_optimizer(settings), settings["steps"], rate)
+
+
+def make_caches(stage, networks, views, folder):
+    """Returns what each teacher answers to its domain's views, computed once for all networks."""
+    caches = {}
+    for domain, teacher in stage["teachers"].items():
+        place = folder / "caches" / f"{teacher}_{domain}_{len(views[domain])}"
+        if not (place / "logits.npy").exists():
+            batches = views[domain].batches(256)
+            models.cache_teacher(networks(teacher), batches, domain, place, "float16")
+        caches[domain] = models.TeacherCache.open(place)
+    return caches
+
+
+def make_batches(mine, caches, views, settings, trunk, seed):
+    """Returns a function of the first step that returns the batches from there on."""
+    other = settings["batch"]
+    batch = {n: settings.get("trunk_batch", other) if n == trunk else other for n in mine}
+
+    def batches(first_step):
+        if caches is not None:
+            return datasets.taught_pipeline(views, caches, batch, seed, first_step)
+        return datasets.multi_domain_pipeline(
+            mine, "train", batch, True, settings["augmentation"], seed=seed, first_step=first_step
+        )
+
+    return batches
+
+
+def settings_of(name, stage, preset, distillation, trunk, seed):
+    """Returns all that a network depends on."""
+    common = {key: value for key, value in preset.items() if key not in ROLES}
+    joint = stage["kind"] != "sdl"
+    role = "joint" if joint else "trunk" if name == f"sdl_{trunk}" else "teacher"
+    special = preset.get("teachers", {}).get(stage["domains"][0], {}) if role == "teacher" else {}
+    start = f"sdl_{trunk}" if joint or (role == "teacher" and preset["from_trunk"]) else None
+    del common["from_trunk"]
+    taught = distillation if stage["teachers"] else {}
+    return {**common, **preset[role], **special, **taught, "start": start, "seed": seed}
+
+
+def train_network(name, stage, domains, networks, settings, folder):
+    """Trains one network; leaves its file, and an entry for `networks.json` in its folder."""
+    trunk, start, steps = next(iter(domains)), time.time(), settings["steps"]
+    mine = {domain: domains[domain] for domain in stage["domains"]}
+    classes = {n: domain.num_classes for n, domain in mine.items()}
+    network = make_network(settings["backbone"], classes, settings["seed"])
+    if settings["start"] is not None:
+        network.initialize_from(networks(settings["start"]))
+    model, optimizer, views, caches = network, make_optimizer(settings), None, None
+    if stage["teachers"]:
+        teachers = {n: networks(teacher) for n, teacher in stage["teachers"].items()}
+        if settings["cache_views"]:
+            kind = (settings["cache_views"], settings["augmentation"], None, settings["seed"])
+            views = {n: datasets.FixedViews(d, "train", *kind) for n, d in mine.items()}
+            teachers = caches = make_caches(stage, networks, views, folder)
+        model, optimizer = make_distiller(network, teachers, trunk, settings)
+    model.compile(optimizer)
+    per_epoch = 50 if steps % 50 == 0 else steps
+    batches = make_batches(mine, caches, views, settings, trunk, settings["seed"])
+    bar = ProgressBar(name, per_epoch, steps // per_epoch)
+    models.resumable_fit(model, batches, steps, folder / name, per_epoch, [bar])
+    entry = {
+        "file": f"{name}.keras",
+        "kind": stage["kind"],
+        "domains": classes,
+        **settings,
+        "seconds": round(time.time() - start, 1),
+        "training": measure(network, mine),
+    }
+    network.save(folder / name / "partial.keras", include_optimizer=False)
+    (folder / name / "network.json").write_text(json.dumps(entry, indent=2))
+    # The file comes last: where it is, the network is finished.
+    (folder / name / "partial.keras").replace(folder / entry["file"])
+
+
+def check_stage(folder, stage, settings):
+    """Writes what a network is made with, or raises an error if the folder says something else."""
+    path, text = folder / "settings.json", json.dumps({**stage, **settings}, sort_keys=True)
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    elif path.read_text() != text:
+        raise ValueError(
+            f"{folder} must hold a network of these settings: {text}. Received: "
+            f"{path.read_text()}. Choose another --name or --output_dir, or remove the folder."
+        )
+
+
+def list_networks(folder):
+    """Writes and returns `networks.json`, from what the folders of finished networks say."""
+    found = {}
+    for path in sorted(folder.glob("*/network.json")):
+        if (folder / f"{path.parent.name}.keras").exists():
+            found[path.parent.name] = json.loads(path.read_text())
+    partial = folder / f"networks.{time.time_ns()}.partial"
+    partial.write_text(json.dumps(found, indent=2) + "\n")
+    partial.replace(folder / "networks.json")
+    return found
+
+
+def measure(network, domains):
+    """Returns the accuracy of each domain in per cent, on held-out images where there are any."""
+    found = {}
+    for name, domain in domains.items():
+        split = "validation" if "validation" in domain.splits else "train"
+        accuracy = evaluation.domain_accuracy(network, {name: domain}, split)[name]
+        found[name] = {"split": split, "accuracy": round(accuracy, 2)}
+    return found
+
+
+def make_table(networks):
+    """Returns a row for all teachers together, then one for each network."""
+    rows = {}
+    for name, entry in networks.items():
+        title = "SDL" if entry["kind"] == "sdl" else name
+        row = rows.setdefault(title, {"method": title})
+        row |= {domain: result["accuracy"] for domain, result in entry["training"].items()}
+    for row in rows.values():
+        row["mean"] = round(float(np.mean([v for k, v in row.items() if k != "method"])), 2)
+    return sorted(rows.values(), key=lambda row: row["method"] != "SDL")
+
+
+def show(table):
+    """Prints the table."""
+    console = rich.console.Console(width=160)
+    printed = rich.table.Table(title="Accuracy in the training classes (per cent)")
+    columns = list(dict.fromkeys(column for row in table for column in row))
+    for column in columns:
+        printed.add_column(column, justify="left" if column == "method" else "right")
+    for row in table:
+        printed.add_row(*(str(row.get(column, "")) for column in columns))
+    console.print(printed)
+
+
+def run(domains, plan, only, preset, distillation, output_dir, seed):
+    """Trains what is asked for and not there yet; returns the table of all that is there."""
+    start, folder, opened = time.time(), pathlib.Path(output_dir), {}
+
+    def networks(name):
+        if name not in opened:
+            path = folder / f"{name}.keras"
+            if not path.exists():
+                raise app.UsageError(f"{name} must be trained first: --only={name}.")
+            opened[name] = keras.saving.load_model(path, compile=False)
+        return opened[name]
+
+    for name in only or plan:
+        trunk = next(iter(domains))
+        settings = settings_of(name, plan[name], preset, distillation, trunk, seed)
+        check_stage(folder / name, plan[name], settings)
+        if not (folder / f"{name}.keras").exists():
+            train_network(name, plan[name], domains, networks, settings, folder)
+            # Teachers were frozen; the next network opens what it needs.
+            opened.clear()
+            keras.utils.clear_session(free_memory=True)
+        list_networks(folder)
+    found = list_networks(folder)
+    table = make_table(found)
+    show(table)
+    evaluation.write_results(
+        folder / "results.json", table, seed, time.time() - start, networks=found
+    )
+    return table
+
+
+def main(_):
+    # One compiled function a network and domain is what is wanted here, and no reason to warn.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    preset, benchmark, chosen = {**PRESETS[PRESET.value]}, BENCHMARK.value, DOMAINS.value
+    for role, flag in STEPS.items():
+        steps = {} if flag.value is None else {"steps": flag.value}
+        preset[role] = {**preset[role], **(SMOKE_TRAINING if SMOKE.value else {}), **steps}
+    if WIDTH.value is not None:
+        preset["backbone"] = {**preset["backbone"], "width": WIDTH.value}
+    if SMOKE.value and DATA.value is None:
+        benchmark, chosen = "five_domains", chosen or SMOKE_DOMAINS
+    distillation = {
+        "feature_loss": FEATURE_LOSS.value,
+        "prediction_loss": PREDICTION_LOSS.value,
+        "adapter": ADAPTER.value,
+        "feature_weight": FEATURE.value,
+        "prediction_weight": PREDICTION.value,
+        "temperature": TEMPERATURE.value,
+        "annealing": ANNEALING.value or ("none" if PRESET.value == "local" else "domain"),
+        "cache_views": VIEWS.value,
+    }
+    domains = load_domains(benchmark, DATA.value, preset["size"], chosen)
+    plan = make_plan(domains, GROUPS.value, NAME.value, SEED.value)
+    unknown = sorted(set(ONLY.value or ()) - set(plan))
+    if unknown:
+        raise app.UsageError(f"--only must name some of {list(plan)}. Received: {unknown}.")
+    run(domains, plan, ONLY.value, preset, distillation, OUTPUT.value, SEED.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

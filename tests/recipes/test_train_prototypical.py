@@ -1,0 +1,45 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "train_prototypical.py"
+
+
+def run(folder, *flags):
+    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    process = run(folder)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return folder, process
+
+
+def test_smoke_prints_the_table_and_leaves_weights_and_curve(finished):
+    folder, process = finished
+    (row,) = json.loads((folder / "results.json").read_text())["table"]
+    assert row["test"] == "5-way 1-shot" and row["episodes"] == 10
+    assert 0.0 <= row["accuracy"] <= 100.0 and row["interval"] >= 0.0
+    assert row["method"] in process.stdout and str(row["accuracy"]) in process.stdout
+    assert (folder / "best.weights.h5").exists()
+    assert (folder / "curve.png").stat().st_size > 1000
+    lines = (folder / "training" / "history.csv").read_text().splitlines()
+    assert len(lines) == 3 and "val_accuracy" in lines[0]
+
+
+def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
+    folder, _ = finished
+    first = json.loads((folder / "results.json").read_text())["table"]
+    before = (folder / "best.weights.h5").stat().st_mtime_ns
+    assert run(folder).returncode == 0
+    assert json.loads((folder / "results.json").read_text())["table"] == first
+    assert (folder / "best.weights.h5").stat().st_mtime_ns == before
+    process = run(folder, "--learning_rate=0.5")
+    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr

@@ -1,0 +1,68 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "train_url.py"
+DOMAINS = ["omniglot", "quickdraw", "signdigits"]
+
+
+def run(folder, *flags):
+    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    process = run(folder, "--width=0.125")
+    assert process.returncode == 0, process.stderr[-3000:]
+    return folder, process
+
+
+def test_smoke_leaves_networks_that_load_and_a_table(finished):
+    folder, process = finished
+    networks = json.loads((folder / "networks.json").read_text())
+    kinds = {name: entry["kind"] for name, entry in networks.items()}
+    assert kinds == {**{f"sdl_{name}": "sdl" for name in DOMAINS}, "mdl": "mdl", "url": "url"}
+    for name, entry in networks.items():
+        network = keras.saving.load_model(folder / entry["file"], compile=False)
+        assert network.num_classes == entry["domains"]
+        assert network.backbone.width == entry["backbone"]["width"] == 0.125
+        assert name.startswith("sdl_") or list(entry["domains"]) == DOMAINS
+    images = np.zeros((2, 32, 32, 3), "float32")
+    assert tuple(network.features(images, domain="quickdraw", training=False).shape) == (2, 32)
+    table = json.loads((folder / "results.json").read_text())["table"]
+    assert [row["method"] for row in table] == ["SDL", "mdl", "url"]
+    assert all(row["method"] in process.stdout and set(DOMAINS) < set(row) for row in table)
+
+
+def test_only_adds_a_hierarchical_network_from_cached_teachers(finished):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.keras")}
+    flags = ("--width=0.125", "--name=deep", "--groups=1", "--cache_views=2", "--annealing=domain")
+    process = run(folder, *flags, "--only=deep_group1,deep", "--feature_loss=cosine")
+    assert process.returncode == 0, process.stderr[-3000:]
+    networks = json.loads((folder / "networks.json").read_text())
+    assert networks["deep_group1"]["kind"] == "group" and networks["deep"]["kind"] == "url"
+    assert set(networks["deep_group1"]["domains"]) == {"quickdraw", "signdigits"}
+    assert networks["deep"]["feature_loss"] == "cosine"
+    # Teachers answered to two views of each image, the group network in its two domains.
+    caches = {path.parent.name for path in folder.glob("caches/*/logits.npy")}
+    assert {"deep_group1_quickdraw", "sdl_omniglot_omniglot"} <= {
+        name.rsplit("_", 1)[0] for name in caches
+    }
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_other_settings_and_missing_teachers_are_refused(finished, tmp_path):
+    folder, _ = finished
+    process = run(folder, "--width=0.125", "--only=url", "--feature_loss=none")
+    assert process.returncode != 0 and "Choose another --name" in process.stderr
+    process = run(tmp_path, "--only=url")
+    assert process.returncode != 0 and "must be trained first" in process.stderr
