@@ -334,7 +334,7 @@ def adadelta(
     >>> from keras_univrep import backend
     >>> values = backend.adadelta(lambda x: 2.0 * x, [[1.0, -1.0]], [[1.0]], steps=2)
     >>> [round(float(value), 4) for value in values[0]]
-    [0.9925, -0.9925]
+    [0.9936, -0.9936]
     """
     start = ops.stop_gradient(ops.convert_to_tensor(start, "float32"))
     rates = ops.convert_to_tensor(rates, "float32")
