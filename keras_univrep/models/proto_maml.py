@@ -41,7 +41,7 @@ class ProtoMAML(EpisodicModel):
         moment, in training and evaluation alike; the moving ones are neither used nor moved. The
         queries are normalised with the support set's moments under the adapted weights, as in
         Meta-Dataset's code, so that no query sees another; these moments are constants to the
-        outer gradient, where that code lets it through by default. `query_moments="batch"` takes
+        outer gradient, which that code may let through (not checked). `query_moments="batch"` takes
         the queries' own moments as Finn et al. (2017) do, with their gradient. The paper's
         released settings are first-order, as here by default; the outer gradient flows through
         the class means in either case.
