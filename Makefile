@@ -22,18 +22,19 @@ smoke: $(READY)  ## The same on a few images (a minute).
 
 # Single-threaded kernels: two test processes on two cores otherwise wait for each other. A test
 # compiles much and runs little, so XLA's machine code is left unoptimised: JAX takes 0.6 of the time.
+# A file stays in one process, which runs its fixtures (the smoke runs of the recipes) once.
 TEST_ENV := OMP_NUM_THREADS=1 XLA_FLAGS=--xla_backend_optimization_level=0
 
 test: $(READY)  ## The tests on the three backends.
 	set -e; for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n 2; \
+		KERAS_BACKEND=$$backend $(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile; \
 	done
 
 test-all: $(READY)  ## Also the tests that take minutes.
 	set -e; for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(TEST_ENV) $(BIN)/python -m pytest -n 2; \
+		KERAS_BACKEND=$$backend $(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile; \
 	done
 
 lint: $(READY)
