@@ -114,6 +114,7 @@ def test_an_untrained_model_is_the_backbone_with_its_head(head: str, auto_regres
     np.testing.assert_array_equal(scores[..., 3], np.full((2, 3), -1e9, "float32"))
 
 
+@pytest.mark.slow
 def test_it_is_so_with_the_residual_network_of_the_paper() -> None:
     backbone = ResNet18(width=0.0625)
     randomize(backbone)

@@ -35,6 +35,7 @@ def test_smoke_leaves_a_table_with_means_and_ranks(finished):
     assert (folder / "five_way_one_shot.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_nothing_again(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]

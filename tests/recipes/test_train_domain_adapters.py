@@ -35,6 +35,7 @@ def test_smoke_prints_the_table_and_leaves_packs(finished):
     assert (pack.domain, pack.num_classes, len(pack.class_names)) == ("signdigits", 10, 10)
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]

@@ -34,6 +34,7 @@ def test_smoke_prints_the_table_and_leaves_weights_and_curve(finished):
     assert len(lines) == 3 and "val_accuracy" in lines[0]
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]
