@@ -15,17 +15,18 @@ from keras_univrep.losses.for_each import for_each
 RNG = np.random.default_rng(0)
 
 
-def batch(count: int = 6, channels: int = 4) -> np.ndarray:
+def batch(count: int = 8, channels: int = 4) -> np.ndarray:
+    # 28 pairs: of an odd number the lower median is the upper one as well.
     return RNG.normal(size=(count, channels)).astype("float32")
 
 
 def pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {name: (batch(), batch()) for name in "abc"}
-    found["wider"] = (batch(6, 5), batch(6, 5))
+    found["wider"] = (batch(8, 5), batch(8, 5))
     found["longer"] = (batch(7), batch(7))
     # Repeated images, and a batch in which all are equal.
-    found["b"] = (found["b"][0], np.repeat(batch(2), 3, axis=0))
-    found["c"] = (found["c"][0], np.ones((6, 4), "float32"))
+    found["b"] = (found["b"][0], np.repeat(batch(2), 4, axis=0))
+    found["c"] = (found["c"][0], np.ones((8, 4), "float32"))
     return found
 
 
@@ -101,7 +102,7 @@ def test_large_batches_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> 
         assert calls == expected
     calls.clear()
     for_each(Counted(), {n: (batch(), batch()) for n in "ab"})
-    assert calls == [6, 6]
+    assert calls == [8, 8]
 
 
 def test_a_diverged_network_is_seen() -> None:
