@@ -7,17 +7,21 @@ import itertools
 import numpy as np
 
 
-def sampled_rows(size: int, taps: int, stride: int, dilation: int, padding: str) -> np.ndarray:
+def sampled_rows(
+    size: int, taps: int, stride: int, dilation: int, padding: str | int
+) -> np.ndarray:
     """Input position under each tap of the kernel, (outputs, taps); may lie outside the input.
 
-    "same" is Keras's: ceil(size / stride) outputs, the odd row of padding at the end.
+    "same" is Keras's: ceil(size / stride) outputs, the odd row of padding at the end. A number is
+    that of rows of zeros at both ends.
     """
     reach = dilation * (taps - 1) + 1
     if padding == "same":
         outputs = -(-size // stride)
         before = max((outputs - 1) * stride + reach - size, 0) // 2
     else:
-        outputs, before = (size - reach) // stride + 1, 0
+        before = 0 if padding == "valid" else padding
+        outputs = (size + 2 * before - reach) // stride + 1
     return np.arange(outputs)[:, None] * stride - before + np.arange(taps) * dilation
 
 
@@ -44,7 +48,7 @@ def convolution(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    padding: str = "valid",
+    padding: str | int = "valid",
 ) -> np.ndarray:
     """x (batch, *spatial, channels), kernel (*sizes, channels / groups, filters)."""
     sizes = kernel.shape[:-2]
@@ -66,7 +70,7 @@ def centre_branch(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    padding: str = "valid",
+    padding: str | int = "valid",
 ) -> np.ndarray:
     """A 1x1 filter bank alpha (channels / groups, filters) on the centres of a convolution."""
     rows = [

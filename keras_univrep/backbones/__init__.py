@@ -4,14 +4,26 @@ from keras_univrep.backbones.adaptable_layers import adaptable_layers
 from keras_univrep.backbones.adapted_backbone import AdaptedBackbone
 from keras_univrep.backbones.call_modulated import call_modulated, film_layers
 from keras_univrep.backbones.conv4 import Conv4
+from keras_univrep.backbones.dense_head import DenseHead
+from keras_univrep.backbones.hrnet18 import HRNet18
+from keras_univrep.backbones.mtan import MTAN
+from keras_univrep.backbones.mti_net import MTINet
+from keras_univrep.backbones.pad_net import PADNet
 from keras_univrep.backbones.resnet18 import ResNet18
 from keras_univrep.backbones.resnet26 import ResNet26
+from keras_univrep.backbones.segnet import SegNet
 
 __all__ = [
     "AdaptedBackbone",
     "Conv4",
+    "DenseHead",
+    "HRNet18",
+    "MTAN",
+    "MTINet",
+    "PADNet",
     "ResNet18",
     "ResNet26",
+    "SegNet",
     "adaptable_layers",
     "call_modulated",
     "film_layers",

@@ -193,13 +193,12 @@ class ResNet18(keras.Model):
 
 
 class _Unit(keras.layers.Layer):
-    """A padded convolution and the batch normalisation after it."""
+    """A convolution and the batch normalisation after it."""
 
-    def __init__(self, convolution: Conv2D, padding: int, **kwargs: Any) -> None:
+    def __init__(self, convolution: Conv2D, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.convolution = convolution
         self.normalization = BatchNormalization(name="normalization", dtype=self.dtype_policy)
-        self.padding = padding
 
     def build(self, input_shape: Shape) -> None:
         self.convolution.build(input_shape)
@@ -210,21 +209,15 @@ class _Unit(keras.layers.Layer):
         return (*input_shape[:-1], self.convolution.filters)
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        if self.padding:
-            # "same" would pad an even image on one side only and so sample another grid.
-            around = [self.padding, self.padding]
-            x = ops.pad(x, [[0, 0], around, around, [0, 0]])
         return self.normalization(self.convolution(x), training=training)
 
 
 def _unit(filters: int, size: int, strides: int, padding: int, **kwargs: Any) -> _Unit:
-    """At stride 1 the convolution pads itself, as an adapter beside it must know."""
-    inside = strides == 1
     convolution = Conv2D(
         filters,
         size,
         strides=strides,
-        padding="same" if inside else "valid",
+        padding=padding,
         use_bias=False,
         data_format="channels_last",
         kernel_initializer=keras.initializers.VarianceScaling(
@@ -233,7 +226,7 @@ def _unit(filters: int, size: int, strides: int, padding: int, **kwargs: Any) ->
         name="convolution",
         dtype=kwargs["dtype"],
     )
-    return _Unit(convolution, 0 if inside else padding, **kwargs)
+    return _Unit(convolution, **kwargs)
 
 
 class _Block(keras.layers.Layer):

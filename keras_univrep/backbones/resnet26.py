@@ -140,10 +140,12 @@ class ResNet26(keras.Model):
         for stage, filters in zip(STAGES, sizes[1:]):
             for number in range(4):
                 first = stage in self.placement or "all" in self.placement
+                strides = 1 if number else 2
                 self.blocks.append(
                     _Block(
-                        self._unit(filters, 1 if number else 2, first, "unit1"),
+                        self._unit(filters, strides, first, "unit1"),
                         self._unit(filters, 1, first or "half" in self.placement, "unit2"),
+                        strides,
                         name=f"{stage}_block{number + 1}",
                         dtype=self.dtype_policy,
                     )
@@ -158,7 +160,7 @@ class ResNet26(keras.Model):
             filters,
             3,
             strides=strides,
-            padding="same" if strides == 1 else "valid",
+            padding=1,
             use_bias=self.normalization == "folded",
             data_format="channels_last",
             kernel_initializer=keras.initializers.VarianceScaling(
@@ -180,7 +182,6 @@ class ResNet26(keras.Model):
         return _Unit(
             convolution,
             None if self.normalization == "folded" else self._normalization(),
-            pad=strides > 1,
             name=name,
             dtype=self.dtype_policy,
         )
@@ -300,13 +301,11 @@ class _Unit(keras.layers.Layer):
         self,
         convolution: keras.layers.Layer,
         normalization: keras.layers.Layer | None,
-        pad: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.convolution = convolution
         self.normalization = normalization
-        self.pad = pad
 
     def build(self, input_shape: Shape) -> None:
         self.convolution.build(input_shape)
@@ -322,9 +321,6 @@ class _Unit(keras.layers.Layer):
         return (self.convolution.layer if adapted else self.convolution).kernel
 
     def call(self, x: Tensor, domain: str | None = None, training: bool | None = None) -> Tensor:
-        if self.pad:
-            # "same" would pad an even image on one side only and so sample another grid.
-            x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
         if isinstance(self.convolution, (ParallelAdapter, SeriesAdapter)):
             x = self.convolution(x, domain=domain, training=training)
         else:
@@ -337,8 +333,9 @@ class _Unit(keras.layers.Layer):
 class _Block(keras.layers.Layer):
     """A residual block of two units, with the shortcut that has no parameters."""
 
-    def __init__(self, unit1: _Unit, unit2: _Unit, **kwargs: Any) -> None:
+    def __init__(self, unit1: _Unit, unit2: _Unit, strides: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.strides = strides
         self.unit1 = unit1
         self.unit2 = unit2
 
@@ -353,7 +350,7 @@ class _Block(keras.layers.Layer):
     def call(self, x: Tensor, domain: str | None = None, training: bool | None = None) -> Tensor:
         y = ops.relu(self.unit1(x, domain=domain, training=training))
         y = self.unit2(y, domain=domain, training=training)
-        if self.unit1.pad:
+        if self.strides > 1:
             x = backend.average_pool(x, 2)
             x = ops.pad(x, [[0, 0]] * 3 + [[0, y.shape[-1] - x.shape[-1]]])
         return ops.relu(y + x)  # rebuffi2018 sec. 3.2

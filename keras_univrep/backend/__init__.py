@@ -1,13 +1,18 @@
 """Gradients, train steps, convolutions, order statistics: all that is framework-specific."""
 
 from keras_univrep.backend.base import Scope, centre_tap
+from keras_univrep.backend.image_interface import (
+    INDEX_DTYPE,
+    average_pool,
+    convolution,
+    max_pool_with_indices,
+    max_unpool,
+)
 from keras_univrep.backend.interface import (
     TrainStep,
     adadelta,
     apply_gradients,
-    average_pool,
     batch_normalization,
-    convolution,
     functional,
     gradients,
     value_and_grad,
@@ -16,6 +21,7 @@ from keras_univrep.backend.interface import (
 from keras_univrep.backend.loss_interface import lower_median, with_gradients
 
 __all__ = [
+    "INDEX_DTYPE",
     "Scope",
     "TrainStep",
     "adadelta",
@@ -27,6 +33,8 @@ __all__ = [
     "functional",
     "gradients",
     "lower_median",
+    "max_pool_with_indices",
+    "max_unpool",
     "value_and_grad",
     "vjp",
     "with_gradients",

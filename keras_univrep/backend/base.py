@@ -8,6 +8,8 @@ from keras import ops, tree
 
 from keras_univrep.types import Tensor
 
+# "valid", "same", or the zeros at both ends of each spatial axis.
+Padding = str | Sequence[int]
 Pullback = Callable[[Any], tuple[list[Tensor], list[Tensor]]]
 
 
@@ -132,18 +134,23 @@ def centre_tap(adapter: Tensor, sizes: Sequence[int]) -> Tensor:
 
 def under_centre(
     inputs: Tensor, outputs: Tensor, sizes: Sequence[int], strides: Sequence[int],
-    padding: str, dilation: Sequence[int],
+    padding: Padding, dilation: Sequence[int],
 ) -> Tensor:  # fmt: skip
     """The pixels under the centre tap, of two spatial axes; of the shape of `outputs`."""
     if padding == "same":  # at stride 1, where it is symmetric
         return inputs
+    zeros = (0, 0) if isinstance(padding, str) else padding
+    first = [d * (size - 1) // 2 - n for d, size, n in zip(dilation, sizes, zeros, strict=True)]
     rows, columns = (
-        slice(d * (size - 1) // 2, d * (size - 1) // 2 + (count - 1) * stride + 1, stride)
-        for d, size, stride, count in zip(
-            dilation, sizes, strides, ops.shape(outputs)[1:3], strict=True
-        )
+        slice(start, start + (count - 1) * stride + 1, stride)
+        for start, stride, count in zip(first, strides, ops.shape(outputs)[1:3], strict=True)
     )
     return inputs[:, rows, columns]
+
+
+def pad_spatial(inputs: Tensor, zeros: Sequence[int]) -> Tensor:
+    """As many zeros at both ends of each spatial axis of (batch, *spatial, channels)."""
+    return ops.pad(inputs, [[0, 0], *([count, count] for count in zeros), [0, 0]])
 
 
 def normalize_by_operations(

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.backend.base import Pullback, Scope, centre_tap, check_same_length
+from keras_univrep.backend.base import Pullback, Scope, check_same_length
 from keras_univrep.types import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -185,87 +185,6 @@ def apply_gradients(
     implementation.apply_gradients(optimizer, grads, variables)
 
 
-def convolution(
-    inputs: Tensor,
-    kernel: Tensor,
-    adapter: Tensor | None = None,
-    strides: Sequence[int] = (1,),
-    padding: str = "valid",
-    dilation: Sequence[int] = (1,),
-    kernel_trains: bool = True,
-) -> Tensor:
-    """A convolution, with or without a parallel residual adapter, in the backend's fastest form.
-
-    Equation:
-        rebuffi2018, section 3.1.2: `(f + diag_L(alpha)) * x`, where `diag_L` puts alpha on the
-        centre tap of zeros. One convolution gives the sum of both. While f is frozen the
-        gradient of alpha is taken at the centre tap alone, a matrix product in place of the
-        gradient of all taps.
-
-    Args:
-        inputs: x, (batch, *spatial, channels), of one to three spatial axes.
-        kernel: f, (*kernel_size, channels / groups, filters).
-        adapter: alpha, (*1, channels / groups, filters), or None. Needs odd kernel sizes.
-        strides: One number for all axes, or one for each.
-        padding: "valid" or "same" (Keras's, which pads an even image on one side at stride 2).
-        dilation: One number for all axes, or one for each.
-        kernel_trains: Whether the gradient of `kernel` is going to be used. Only the cost depends
-            on it: the gradients are right either way.
-
-    Returns:
-        Tensor of shape (batch, *spatial, filters).
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_univrep import backend
-    >>> x, f = np.ones((1, 5, 5, 2), "float32"), np.ones((3, 3, 2, 4), "float32")
-    >>> alpha = np.ones((1, 1, 2, 4), "float32")
-    >>> y = backend.convolution(x, f, alpha)
-    >>> tuple(y.shape), float(y[0, 0, 0, 0])  # 2 * 9 taps, and 2 of the adapter
-    ((1, 3, 3, 4), 20.0)
-    """
-    inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
-    rank = len(kernel.shape) - 2
-    strides, dilation = _each_axis(strides, rank), _each_axis(dilation, rank)
-    if max(strides) > 1 and max(kernel.shape[:-2]) == 1:
-        # What a 1x1 convolution steps over can as well be left out. oneDNN, under TensorFlow 2.21
-        # and PyTorch 2.13, crashes in the backward pass of some such convolutions.
-        inputs = inputs[(slice(None), *(slice(None, None, stride) for stride in strides))]
-        strides = (1,) * rank
-    if adapter is None:
-        return implementation.convolution(inputs, kernel, strides, padding, dilation)
-    adapter = ops.convert_to_tensor(adapter)
-    # On a strided grid "same" depends on the image's size, and the transposed convolution of
-    # groups has no kernel on every device: those cases leave the gradient to the framework.
-    grouped = kernel.shape[-2] != inputs.shape[-1]
-    plain = padding == "same" and max(strides) > 1
-    if kernel_trains or grouped or plain or rank != 2:
-        fused = kernel + centre_tap(adapter, kernel.shape[:-2])
-        return implementation.convolution(inputs, fused, strides, padding, dilation)
-    return implementation.adapted_convolution(inputs, kernel, adapter, strides, padding, dilation)
-
-
-def average_pool(inputs: Tensor, size: int) -> Tensor:
-    """Mean over windows side by side; what is left at the end of an axis is dropped.
-
-    Args:
-        inputs: (batch, height, width, channels).
-        size: Height and width of a window, and the stride.
-
-    Returns:
-        Tensor of shape (batch, height // size, width // size, channels).
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_univrep import backend
-    >>> float(backend.average_pool(np.arange(4.0).reshape(1, 2, 2, 1), 2)[0, 0, 0, 0])
-    1.5
-    """
-    return implementation.average_pool(ops.convert_to_tensor(inputs), size)
-
-
 def batch_normalization(
     inputs: Tensor,
     gamma: Tensor,
@@ -380,8 +299,3 @@ class TrainStep(implementation.TrainStep):
     >>> losses[-1] < losses[0]
     True
     """
-
-
-def _each_axis(value: Sequence[int] | int, rank: int) -> tuple[int, ...]:
-    values = (value,) if isinstance(value, int) else tuple(value)
-    return values * rank if len(values) == 1 else values

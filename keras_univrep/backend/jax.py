@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_univrep.backend import base
 from keras_univrep.backend.base import (
+    Padding,
     Pullback,
     Scope,
     TrainStepBase,
@@ -21,6 +22,7 @@ from keras_univrep.backend.base import (
     read,
     under_centre,
 )
+from keras_univrep.backend.pooling_base import largest, place, take
 from keras_univrep.types import Tensor
 
 
@@ -142,24 +144,42 @@ def with_gradients(
 
 
 def convolution(
-    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
-) -> Tensor:
-    """By Keras."""
+    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: Padding,
+    dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """By Keras, or by JAX's operation where it pads by itself."""
+    if not isinstance(padding, str):
+        axes = "DHW"[3 - len(padding) :]
+        dtype = jnp.promote_types(inputs.dtype, kernel.dtype)
+        return jax.lax.conv_general_dilated(
+            inputs.astype(dtype),
+            kernel.astype(dtype),
+            strides,
+            [(count, count) for count in padding],
+            rhs_dilation=dilation,
+            dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+            feature_group_count=inputs.shape[-1] // kernel.shape[-2],
+        )
     return keras.ops.conv(inputs, kernel, list(strides), padding, "channels_last", list(dilation))
 
 
 def adapted_convolution(
     inputs: Tensor, kernel: Tensor, adapter: Tensor,
-    strides: Sequence[int], padding: str, dilation: Sequence[int],
+    strides: Sequence[int], padding: Padding, dilation: Sequence[int], kernel_trains: bool,
 ) -> Tensor:  # fmt: skip
     """One convolution; the compiler drops the kernel's gradient where nothing asks for it."""
+    if kernel_trains:
+        fused = kernel + centre_tap(adapter, kernel.shape[:2])
+        return convolution(inputs, fused, strides, padding, dilation)
+    if not isinstance(padding, str):
+        padding = tuple(padding)
     return _adapted_convolution(inputs, kernel, adapter, tuple(strides), padding, tuple(dilation))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _adapted_convolution(
     inputs: Tensor, kernel: Tensor, adapter: Tensor,
-    strides: tuple[int, ...], padding: str, dilation: tuple[int, ...],
+    strides: tuple[int, ...], padding: Padding, dilation: tuple[int, ...],
 ) -> Tensor:  # fmt: skip
     fused = kernel + centre_tap(adapter, kernel.shape[:2])
     return convolution(inputs, fused, strides, padding, dilation)
@@ -167,14 +187,14 @@ def _adapted_convolution(
 
 def _adapted_forward(
     inputs: Tensor, kernel: Tensor, adapter: Tensor,
-    strides: tuple[int, ...], padding: str, dilation: tuple[int, ...],
+    strides: tuple[int, ...], padding: Padding, dilation: tuple[int, ...],
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # fmt: skip
     fused = kernel + centre_tap(adapter, kernel.shape[:2])
     return convolution(inputs, fused, strides, padding, dilation), (inputs, fused)
 
 
 def _adapted_backward(
-    strides: tuple[int, ...], padding: str, dilation: tuple[int, ...],
+    strides: tuple[int, ...], padding: Padding, dilation: tuple[int, ...],
     kept: tuple[Tensor, Tensor], cotangent: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     inputs, fused = kept
@@ -249,3 +269,38 @@ def _import(kept: dict[str, Any], exported: tuple[list[Tensor], list[Tensor]]) -
     return tree.map_structure(
         lambda leaf: next(remaining) if isinstance(leaf, jax.Array) else leaf, kept["aux"]
     )
+
+
+@jax.custom_vjp
+def max_pool_with_indices(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Elementwise on the four pixels of a window; Keras's pooling has a slow gradient on a CPU."""
+    return largest(inputs)
+
+
+@jax.custom_vjp
+def max_unpool(inputs: Tensor, indices: Tensor) -> Tensor:
+    """Elementwise; the gradient takes values where this puts them."""
+    return place(inputs, indices)
+
+
+@jax.custom_vjp
+def _take(inputs: Tensor, indices: Tensor) -> Tensor:
+    return take(inputs, indices)
+
+
+def _largest_forward(inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    outputs, indices = largest(inputs)
+    return (outputs, indices), indices
+
+
+max_pool_with_indices.defvjp(
+    _largest_forward, lambda indices, cotangents: (max_unpool(cotangents[0], indices),)
+)
+max_unpool.defvjp(
+    lambda inputs, indices: (place(inputs, indices), indices),
+    lambda indices, cotangent: (_take(cotangent, indices), None),
+)
+_take.defvjp(
+    lambda inputs, indices: (take(inputs, indices), indices),
+    lambda indices, cotangent: (max_unpool(cotangent, indices), None),
+)

@@ -9,16 +9,19 @@ from keras import tree
 
 from keras_univrep.backend import base
 from keras_univrep.backend.base import (
+    Padding,
     Pullback,
     TrainStepBase,
     adadelta_step,
     centre_tap,
     normalize_by_operations,
     optimizer_order,
+    pad_spatial,
     read,
     under_centre,
     zeros_for_none,
 )
+from keras_univrep.backend.pooling_base import largest, place, take
 from keras_univrep.types import Tensor
 
 
@@ -127,18 +130,25 @@ def with_gradients(
 
 
 def convolution(
-    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
-) -> Tensor:
-    """By Keras."""
+    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: Padding,
+    dilation: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """By Keras; the zeros first, as the gradients of a convolution that adds them are slow."""
+    if not isinstance(padding, str):
+        inputs, padding = pad_spatial(inputs, padding), "valid"
     return keras.ops.conv(inputs, kernel, list(strides), padding, "channels_last", list(dilation))
 
 
 def adapted_convolution(
     inputs: Tensor, kernel: Tensor, adapter: Tensor,
-    strides: Sequence[int], padding: str, dilation: Sequence[int],
+    strides: Sequence[int], padding: Padding, dilation: Sequence[int], kernel_trains: bool,
 ) -> Tensor:  # fmt: skip
     """One convolution; a graph drops the kernel's gradient where nothing asks for it."""
     sizes = kernel.shape[:2]
+    if kernel_trains:
+        return convolution(inputs, kernel + centre_tap(adapter, sizes), strides, padding, dilation)
+    if not isinstance(padding, str):
+        inputs, padding = pad_spatial(inputs, padding), "valid"
 
     @tf.custom_gradient
     def adapted(inputs: Tensor, kernel: Tensor, adapter: Tensor) -> tuple[Tensor, Callable]:
@@ -242,3 +252,34 @@ def _as_images(inputs: Tensor) -> Tensor:
 
 def _like(outputs: Tensor, inputs: Tensor) -> Tensor:
     return outputs if len(inputs.shape) == 4 else tf.reshape(outputs, tf.shape(inputs))
+
+
+# One compiled loop each, ten times as fast as the operations one by one, and XLA, in which Keras
+# compiles whole steps, has no kernel for TensorFlow's own pooling with positions.
+_LARGEST, _PLACE, _TAKE = (
+    tf.function(formula, jit_compile=True, reduce_retracing=True)
+    for formula in (largest, place, take)
+)
+
+
+@tf.custom_gradient
+def max_pool_with_indices(inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Callable]:
+    """Elementwise on the four pixels of a window."""
+    outputs, indices = _LARGEST(inputs)
+    shape = [inputs.shape[0], *(size and size // 2 for size in inputs.shape[1:3]), inputs.shape[3]]
+    outputs, indices = tf.ensure_shape(outputs, shape), tf.ensure_shape(indices, shape)
+    return (outputs, indices), lambda cotangent, _: max_unpool(cotangent, indices)
+
+
+@tf.custom_gradient
+def max_unpool(inputs: Tensor, indices: Tensor) -> tuple[Tensor, Callable]:
+    """Elementwise; the gradient takes values where this puts them."""
+    shape = [inputs.shape[0], *(size and 2 * size for size in inputs.shape[1:3]), inputs.shape[3]]
+    outputs = tf.ensure_shape(_PLACE(inputs, indices), shape)
+    return outputs, lambda cotangent: (_take(cotangent, indices), None)
+
+
+@tf.custom_gradient
+def _take(inputs: Tensor, indices: Tensor) -> tuple[Tensor, Callable]:
+    outputs = tf.ensure_shape(_TAKE(inputs, indices), indices.shape)
+    return outputs, lambda cotangent: (max_unpool(cotangent, indices), None)

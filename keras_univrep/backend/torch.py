@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from keras import tree
 from torch.nn import functional as functional_nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from keras_univrep.backend.base import (
     Pullback,
@@ -17,10 +16,33 @@ from keras_univrep.backend.base import (
     carry_out,
     optimizer_order,
     read,
-    under_centre,
     zeros_for_none,
 )
+from keras_univrep.backend.torch_images import (
+    adapted_convolution,
+    average_pool,
+    convolution,
+    max_pool_with_indices,
+    max_unpool,
+)
 from keras_univrep.types import Tensor
+
+__all__ = [
+    "TrainStep",
+    "adadelta",
+    "adapted_convolution",
+    "apply_gradients",
+    "average_pool",
+    "batch_normalization",
+    "convolution",
+    "lower_median",
+    "max_pool_with_indices",
+    "max_unpool",
+    "normalize",
+    "value_and_grad",
+    "vjp",
+    "with_gradients",
+]
 
 
 def vjp(
@@ -209,87 +231,6 @@ class _WithGradients(torch.autograd.Function):
         return None, *grads
 
 
-def convolution(
-    inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilation: Sequence[int]
-) -> Tensor:
-    """On the channels-last memory as it lies; Keras's own copies it to channels first and back."""
-    dtype = torch.promote_types(inputs.dtype, kernel.dtype)
-    inputs, kernel = inputs.to(dtype), kernel.to(dtype)
-    inputs, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
-    follows = torch.is_grad_enabled() and kernel.requires_grad
-    filters = _filters_first(kernel) if follows else _kept_filters(kernel)
-    return _convolve(inputs, filters, strides, pads, dilation)
-
-
-def adapted_convolution(
-    inputs: Tensor, kernel: Tensor, adapter: Tensor,
-    strides: Sequence[int], padding: str, dilation: Sequence[int],
-) -> Tensor:  # fmt: skip
-    """One convolution whose backward pass computes what is asked for."""
-    # "same" is symmetric here, as the interface keeps other cases away: nothing is padded.
-    _, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
-    arguments = (inputs, kernel, adapter, strides, pads, dilation)
-    if torch.is_grad_enabled():
-        return _AdaptedConvolution.apply(*arguments)[0]
-    return _AdaptedConvolution.forward(*arguments)[0]
-
-
-class _AdaptedConvolution(torch.autograd.Function):
-    """`adapted_convolution`, as autograd takes it; also gives the kernel, which backward needs."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        inputs: Tensor, kernel: Tensor, adapter: Tensor,
-        strides: Sequence[int], pads: Sequence[int], dilation: Sequence[int],
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        # Only the centre moves, so the rest of a frozen kernel keeps the layout that it has.
-        fused = _kept_filters(kernel).clone()
-        row, column = (size // 2 for size in kernel.shape[:2])
-        fused[:, :, row, column] += adapter[0, 0].t()
-        return _convolve(inputs, fused, strides, pads, dilation), fused
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:  # type: ignore[override]
-        images, kernel, adapter, ctx.strides, ctx.pads, ctx.dilation = inputs
-        ctx.sizes = kernel.shape[:2]
-        ctx.adapter_shape = adapter.shape
-        ctx.save_for_backward(images, output[1])
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, cotangent: Tensor, _: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        inputs, fused = ctx.saved_tensors
-        of_inputs, of_kernel, of_adapter = ctx.needs_input_grad[:3]
-        by_inputs, by_kernel, _ = torch.ops.aten.convolution_backward(
-            cotangent.movedim(-1, 1), inputs.movedim(-1, 1), fused, None,
-            ctx.strides, ctx.pads, ctx.dilation, False, [0, 0], 1, [of_inputs, of_kernel, False],
-        )  # fmt: skip
-        by_adapter = None
-        if of_adapter:
-            padding = "same" if any(ctx.pads) else "valid"
-            pixels = under_centre(inputs, cotangent, ctx.sizes, ctx.strides, padding, ctx.dilation)
-            by_adapter = torch.matmul(
-                pixels.reshape(-1, fused.shape[1]).T, cotangent.reshape(-1, fused.shape[0])
-            ).reshape(ctx.adapter_shape)
-        return (
-            by_inputs.movedim(1, -1) if of_inputs else None,
-            by_kernel.permute(2, 3, 1, 0) if of_kernel else None,
-            by_adapter,
-            None,
-            None,
-            None,
-        )
-
-
-def average_pool(inputs: Tensor, size: int) -> Tensor:
-    """On the channels-last memory as it lies; Keras's own copies it, and so does the gradient."""
-    return functional_nn.avg_pool2d(inputs.movedim(-1, 1), size).movedim(1, -1)
-
-
 def batch_normalization(
     inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -326,59 +267,3 @@ class TrainStep(TrainStepBase):
 
 def _detach(leaf: Any) -> Any:
     return leaf.detach() if torch.is_tensor(leaf) else leaf
-
-
-def _filters_first(kernel: Tensor) -> Tensor:
-    """From (*sizes, channels, filters) to (filters, channels, *sizes), channels last in memory.
-
-    One transposition of a matrix: torch has a fast form for that, and not for permuting four axes.
-    """
-    filters = kernel.reshape(-1, kernel.shape[-1]).t().contiguous()
-    return filters.view(-1, *kernel.shape[:-1]).movedim(-1, 1)
-
-
-# Filters of kernels that nothing differentiates, with the version of the kernel's values.
-_KEPT = WeakIdKeyDictionary()
-
-
-def _kept_filters(kernel: Tensor) -> Tensor:
-    """`_filters_first`, computed once as long as the kernel does not change."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(kernel) or kernel.is_inference():
-        return _filters_first(kernel)
-    version, filters = _KEPT.get(kernel, (None, None))
-    if version != kernel._version:
-        with torch.no_grad():
-            filters = _filters_first(kernel)
-        _KEPT[kernel] = (kernel._version, filters)
-    return filters
-
-
-def _convolve(
-    inputs: Tensor, filters: Tensor, strides: Sequence[int], pads: Sequence[int],
-    dilation: Sequence[int],
-) -> Tensor:  # fmt: skip
-    operation = (functional_nn.conv1d, functional_nn.conv2d, functional_nn.conv3d)[inputs.ndim - 3]
-    groups = inputs.shape[-1] // filters.shape[1]
-    outputs = operation(inputs.movedim(-1, 1), filters, None, strides, pads, dilation, groups)
-    return outputs.movedim(1, -1)
-
-
-def _pads(
-    inputs: Tensor, sizes: Sequence[int], strides: Sequence[int], padding: str,
-    dilation: Sequence[int],
-) -> tuple[Tensor, list[int]]:  # fmt: skip
-    """Zeros at each end of each axis, for the padding that Keras calls "same".
-
-    Where both ends need as many, the convolution adds them itself; else the inputs come padded.
-    """
-    rank = len(sizes) - 2
-    if padding == "valid":
-        return inputs, [0] * rank
-    totals = [
-        max((-(-length // stride) - 1) * stride + d * (taps - 1) + 1 - length, 0)
-        for length, taps, stride, d in zip(inputs.shape[1:-1], sizes, strides, dilation)
-    ]
-    if all(total % 2 == 0 for total in totals):
-        return inputs, [total // 2 for total in totals]
-    ends = [end for total in reversed(totals) for end in (total // 2, total - total // 2)]
-    return functional_nn.pad(inputs, [0, 0, *ends]), [0] * rank

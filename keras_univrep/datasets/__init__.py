@@ -1,9 +1,15 @@
 """Domains: the sets that ship with the package, a user's own, and pipelines that feed them."""
 
 from keras_univrep.datasets.benchmark import benchmark
+from keras_univrep.datasets.camvid import camvid
+from keras_univrep.datasets.cityscapes import cityscapes
 from keras_univrep.datasets.decathlon_domain import DecathlonDomain
 from keras_univrep.datasets.decathlon_local import decathlon_local
 from keras_univrep.datasets.decathlon_pipeline import decathlon_pipeline
+from keras_univrep.datasets.dense_augment import dense_augment
+from keras_univrep.datasets.dense_domain import DenseDomain
+from keras_univrep.datasets.dense_pipeline import dense_pipeline
+from keras_univrep.datasets.dense_sequence import DenseSequence
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
 from keras_univrep.datasets.domain_from_folder import domain_from_folder
@@ -11,6 +17,7 @@ from keras_univrep.datasets.embedded_domains import embedded_domains
 from keras_univrep.datasets.episode import Episode
 from keras_univrep.datasets.episode_pipeline import episode_batches, episode_pipeline
 from keras_univrep.datasets.episodes import EpisodeSampler
+from keras_univrep.datasets.fit_normals import fit_normals
 from keras_univrep.datasets.fixed_views import FixedViews
 from keras_univrep.datasets.hierarchical_classes import (
     classes_of_one_group,
@@ -24,8 +31,12 @@ from keras_univrep.datasets.meta_domains import MetaDomains
 from keras_univrep.datasets.meta_local import meta_local
 from keras_univrep.datasets.multi_domain_pipeline import multi_domain_pipeline
 from keras_univrep.datasets.multi_domain_sequence import MultiDomainSequence
+from keras_univrep.datasets.normals_from_depth import normals_from_depth
+from keras_univrep.datasets.nyu_local import nyu_local
+from keras_univrep.datasets.nyuv2 import nyuv2
 from keras_univrep.datasets.omniglot_vinyals import omniglot_vinyals
 from keras_univrep.datasets.pipeline import pipeline
+from keras_univrep.datasets.resize_dense import resize_dense
 from keras_univrep.datasets.subset import subset
 from keras_univrep.datasets.taught_pipeline import taught_pipeline
 from keras_univrep.datasets.taught_sequence import TaughtSequence
@@ -34,6 +45,8 @@ from keras_univrep.datasets.with_classes import with_classes
 
 __all__ = [
     "DecathlonDomain",
+    "DenseDomain",
+    "DenseSequence",
     "Domain",
     "Episode",
     "EpisodeSampler",
@@ -43,23 +56,32 @@ __all__ = [
     "MultiDomainSequence",
     "TaughtSequence",
     "benchmark",
+    "camvid",
+    "cityscapes",
     "classes_of_one_group",
     "classes_under_one_node",
     "decathlon_local",
     "decathlon_pipeline",
+    "dense_augment",
+    "dense_pipeline",
     "domain_from_arrays",
     "domain_from_folder",
     "embedded_domains",
     "episode_batches",
     "episode_pipeline",
+    "fit_normals",
     "join_pipelines",
     "load_domain",
     "meta_dataset",
     "meta_local",
     "multi_domain_pipeline",
+    "normals_from_depth",
+    "nyu_local",
+    "nyuv2",
     "omniglot_vinyals",
     "pipeline",
     "read_meta_dataset_spec",
+    "resize_dense",
     "subset",
     "taught_pipeline",
     "visual_decathlon",

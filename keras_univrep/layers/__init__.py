@@ -2,12 +2,15 @@
 
 from keras_univrep.layers.alignment_adapter import AlignmentAdapter
 from keras_univrep.layers.batch_normalization import BatchNormalization
+from keras_univrep.layers.bilinear_resize import BilinearResize
 from keras_univrep.layers.conv2d import Conv2D
 from keras_univrep.layers.deep_adaptation import DeepAdaptation
 from keras_univrep.layers.domain_batch_normalization import DomainBatchNormalization
 from keras_univrep.layers.domain_copy import DomainCopy
 from keras_univrep.layers.film import FiLM
 from keras_univrep.layers.film_generator import FiLMGenerator
+from keras_univrep.layers.max_pool_with_indices import MaxPoolWithIndices
+from keras_univrep.layers.max_unpool import MaxUnpool
 from keras_univrep.layers.parallel_adapter import ParallelAdapter
 from keras_univrep.layers.piggyback_mask import PiggybackMask
 from keras_univrep.layers.series_adapter import SeriesAdapter
@@ -16,12 +19,15 @@ from keras_univrep.layers.set_encoder import SetEncoder
 __all__ = [
     "AlignmentAdapter",
     "BatchNormalization",
+    "BilinearResize",
     "Conv2D",
     "DeepAdaptation",
     "DomainBatchNormalization",
     "DomainCopy",
     "FiLM",
     "FiLMGenerator",
+    "MaxPoolWithIndices",
+    "MaxUnpool",
     "ParallelAdapter",
     "PiggybackMask",
     "SeriesAdapter",

@@ -2,6 +2,7 @@
 
 from keras_univrep.models.cache_teacher import cache_teacher
 from keras_univrep.models.cnaps import CNAPS
+from keras_univrep.models.dense_distiller import DenseDistiller
 from keras_univrep.models.distillation_plan import distillation_plan
 from keras_univrep.models.distillation_stage import DistillationStage
 from keras_univrep.models.domain_pack import DomainPack, read_pack
@@ -19,6 +20,7 @@ from keras_univrep.models.universal_distiller import UniversalDistiller
 
 __all__ = [
     "CNAPS",
+    "DenseDistiller",
     "DistillationStage",
     "DomainPack",
     "EpisodeClassifier",

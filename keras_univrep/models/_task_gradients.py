@@ -39,7 +39,15 @@ def on_variables(
     scale: Tensor,
 ) -> tuple:
     """With one backward pass for each task, through the whole network."""
-    found, y_pred, pullback = backend.vjp(lambda: forward(model, *batch), shared + own)
+    penalised: list[bool] = []
+
+    def all_losses() -> tuple[list[Tensor], Any]:
+        found = forward(model, *batch)
+        # Here, as JAX forgets outside what layers added in their call.
+        penalised[:] = [True for _ in model.losses]
+        return found
+
+    found, y_pred, pullback = backend.vjp(all_losses, shared + own)
     losses, tasks, count = ops.stack(found[:-1]), len(model.tasks), len(shared)
     rows = [pullback(_one_loss(tasks, task, scale))[0] for task in range(tasks)]
     trunk = ops.stack([_flat(row[:count]) for row in rows])
@@ -53,7 +61,7 @@ def on_variables(
         step = ops.matmul(weights[None, :], trunk)[0]
     head_weights = _head_weights(model, losses, weights)
     grads = _like(step, shared) + _weighted_sum(head_weights, [row[count:] for row in rows])
-    if model.losses:
+    if penalised:
         grads = _add(grads, pullback([ops.zeros_like(scale)] * tasks + [scale])[0])
     return losses, found[-1], y_pred, gram, weights, grads
 
@@ -68,6 +76,7 @@ def on_representation(
     """With one backward pass for each task through the heads, and one through the trunk."""
     x, y, sample_weight = batch
     structure: list[Any] = []
+    penalised: list[bool] = []
 
     def trunk() -> tuple[list[Tensor], None]:
         features = model.parts.trunk(x, training=True)
@@ -76,7 +85,9 @@ def on_representation(
 
     def heads(*values: Tensor) -> tuple[list[Tensor], Any]:
         y_pred = model.parts.call_heads(values, structure[0], True)
-        penalty = total(model.parts.head_losses())
+        penalties = model.parts.head_losses()
+        penalised[:] = [True for _ in penalties]
+        penalty = total(penalties)
         return [*model.losses_of(y, y_pred, sample_weight), penalty], y_pred
 
     (*values, penalty), _, trunk_pullback = backend.vjp(trunk, shared)
@@ -99,7 +110,7 @@ def on_representation(
     step = [ops.cast(part, value.dtype) for part, value in zip(step, values, strict=True)]
     grads = trunk_pullback([*step, scale])[0]
     own_grads = _weighted_sum(_head_weights(model, losses, weights), own_rows)
-    if model.parts.head_losses():
+    if penalised:
         own_grads = _add(own_grads, pullback([ops.zeros_like(scale)] * tasks + [scale])[0])
     return losses, penalty + found[-1], y_pred, gram, weights, [*grads, *own_grads]
 

@@ -23,7 +23,7 @@ def losses_by_task(loss: Any, tasks: Sequence[str]) -> dict[str, Any]:
             f"`loss` must name a loss for each task. Received: {sorted(loss)} for the tasks "
             f"{sorted(tasks)}. Name these."
         )
-    return {task: keras.losses.get(loss[task]) for task in tasks}
+    return {task: keras.losses.get(loss[task]) for task in tasks}  # in the order of the tasks
 
 
 def of_task(values: Any, task: str, name: str, optional: bool = False) -> Any:
@@ -49,3 +49,23 @@ def scalar_loss(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tens
         missing = len(values.shape) - len(weight.shape)
         values = values * ops.reshape(weight, tuple(ops.shape(weight)) + (1,) * missing)
     return ops.mean(values)
+
+
+def task_losses(
+    losses: Mapping[str, Any],
+    y: Any,
+    y_pred: Mapping[str, Tensor],
+    sample_weight: Any,
+    auxiliary: Mapping[str, str],
+    auxiliary_weight: float,
+) -> list[Tensor]:
+    """The loss of each task in order, with those of the auxiliary outputs that there are."""
+    found = []
+    for task, loss in losses.items():
+        target = of_task(y, task, "y")
+        weight = of_task(sample_weight, task, "sample_weight", optional=True)
+        value = scalar_loss(loss, target, of_task(y_pred, task, "outputs"), weight)
+        for name in (name for name, of in auxiliary.items() if of == task and name in y_pred):
+            value = value + auxiliary_weight * scalar_loss(loss, target, y_pred[name], weight)
+        found.append(value)
+    return found

@@ -19,12 +19,15 @@ class TaskParts:
         heads: Mapping[str, Any] | None,
         shared: Shared,
         tasks: Sequence[str] | None,
+        auxiliary: Mapping[str, str],
     ) -> None:
         self.network = network
         self.heads = None if heads is None else dict(heads)
         self.shared = shared
         functional = hasattr(network, "operations") and hasattr(network, "outputs")
-        self.tasks = _task_names(network, heads, tasks, functional)
+        self.tasks = _task_names(network, heads, tasks, functional, auxiliary)
+        self.auxiliary = dict(auxiliary)
+        _check_auxiliary(self.auxiliary, self.tasks, network, heads, functional)
         # As models of their own, not attributes of a model: what they hold is the network's.
         self._trunk: keras.Model | None = None
         self._heads: keras.Model | None = None
@@ -41,7 +44,8 @@ class TaskParts:
                     "variables, or the trunk as `network` and the `heads`."
                 )
             self._trunk, self._heads = _cut(network, shared)
-        if heads is None and shared is None and not functional:
+        self.told = getattr(network, "shared_variables", None) is not None
+        if heads is None and shared is None and not (functional or self.told):
             raise ValueError(
                 "What is shared must be told for a network that is not functional. Received: "
                 f"{type(network).__name__} with shared=None. Pass a predicate of variables, or "
@@ -81,8 +85,10 @@ class TaskParts:
         variables = self.network.trainable_variables
         if callable(self.shared):
             found = [variable for variable in variables if self.shared(variable)]
+        elif self.told:
+            found = list(self.network.shared_variables)
         else:
-            found = _reached_by_several(self.network, self.tasks)
+            found = _reached_by_several(self.network, self.tasks, self.auxiliary)
         if not found:
             raise ValueError(
                 "Some trainable variables must be shared. Received: none, of "
@@ -100,7 +106,11 @@ class TaskParts:
 
 
 def _task_names(
-    network: keras.Model, heads: Any, tasks: Sequence[str] | None, functional: bool
+    network: keras.Model,
+    heads: Any,
+    tasks: Sequence[str] | None,
+    functional: bool,
+    auxiliary: Mapping[str, str],
 ) -> tuple[str, ...]:
     outputs = network.output if functional else None
     if heads is not None:
@@ -111,13 +121,15 @@ def _task_names(
             )
         found = tuple(heads)
     elif isinstance(outputs, Mapping):
-        found = tuple(outputs)
+        found = tuple(name for name in outputs if name not in auxiliary)
     elif functional:
         raise ValueError(
             "The network must return a dictionary of outputs by task. "
             f"Received: outputs={outputs!r}. Build it as "
             "`keras.Model(inputs, {'depth': ..., 'normals': ...})`."
         )
+    elif tasks is None and getattr(network, "tasks", None):
+        return tuple(network.tasks)
     elif tasks is None:
         raise ValueError(
             "`tasks` must name the outputs of a network that is not functional. "
@@ -155,10 +167,31 @@ def _cut(network: keras.Model, shared: str | Sequence[str]) -> tuple[keras.Model
     return trunk, heads
 
 
-def _reached_by_several(network: keras.Model, tasks: Sequence[str]) -> list[keras.Variable]:
+def _check_auxiliary(
+    auxiliary: Mapping[str, str],
+    tasks: Sequence[str],
+    network: keras.Model,
+    heads: Any,
+    functional: bool,
+) -> None:
+    known = set(network.output) if functional and heads is None else set(auxiliary)
+    if heads is not None:
+        known = set()
+    if not set(auxiliary) <= known - set(tasks) or not set(auxiliary.values()) <= set(tasks):
+        raise ValueError(
+            "`auxiliary` must name outputs of the network beside those of the tasks, and the task "
+            f"of each. Received: auxiliary={dict(auxiliary)}, tasks={list(tasks)}, outputs="
+            f"{sorted(known)}. Name outputs that there are, or pass `auxiliary={{}}`."
+        )
+
+
+def _reached_by_several(
+    network: keras.Model, tasks: Sequence[str], auxiliary: Mapping[str, str]
+) -> list[keras.Variable]:
     counts: dict[int, int] = {}
     for task in tasks:
-        alone = keras.Model(network.inputs, network.output[task])
+        names = [task, *(name for name, of in auxiliary.items() if of == task)]
+        alone = keras.Model(network.inputs, [network.output[name] for name in names])
         for variable in alone.trainable_variables:
             counts[id(variable)] = counts.get(id(variable), 0) + 1
     least = min(2, len(tasks))

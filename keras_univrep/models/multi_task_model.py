@@ -17,7 +17,7 @@ from keras_univrep.models._task_gradients import (
     one_backward,
     total,
 )
-from keras_univrep.models._task_losses import losses_by_task, of_task, scalar_loss
+from keras_univrep.models._task_losses import losses_by_task, task_losses
 from keras_univrep.models._task_parts import Shared, TaskParts
 from keras_univrep.types import Shape, Tensor
 
@@ -49,12 +49,17 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
     Args:
         network: A functional model with a dictionary of outputs by task. With `heads`, any built
             model that gives what the heads take. Any other built model that returns a dictionary
-            needs `tasks` and a predicate as `shared`.
+            needs `tasks` and a predicate as `shared`, unless it has `tasks` and
+            `shared_variables` itself, as `DenseDistiller`.
         heads: A layer or model for each task, called on the output of `network`; or `None`.
         shared: Name of the last shared layer of a functional network, or names where the heads
             begin at several; or a predicate of variables (register it, to save the model); `None`
             takes what more than one output depends on.
         tasks: Names of the tasks in order; by default that of the outputs or heads.
+        auxiliary: `{output: task}` of outputs that learn from the targets of a task as well (deep
+            supervision); by default what the network has under this name. They are computed while
+            training alone, and their losses are part of the loss of the task.
+        auxiliary_weight: Weight of each of these losses in that of its task.
         log_cosines: Whether to log the cosine between the gradients of each two tasks, which
             takes a backward pass for each task whatever the balancer.
         **kwargs: `name` and `dtype` of a Keras model.
@@ -93,6 +98,8 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         heads: Mapping[str, Any] | None = None,
         shared: Shared = None,
         tasks: Sequence[str] | None = None,
+        auxiliary: Mapping[str, str] | None = None,
+        auxiliary_weight: float = 1.0,
         log_cosines: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -106,8 +113,11 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             raise ValueError(
                 "`network` must be built. Received: one without weights. Call it on a batch first."
             )
-        self.parts = TaskParts(network, heads, shared, tasks)
+        auxiliary = getattr(network, "auxiliary", {}) if auxiliary is None else auxiliary
+        self.parts = TaskParts(network, heads, shared, tasks, auxiliary)
         self.tasks = self.parts.tasks
+        self.auxiliary = dict(auxiliary)
+        self.auxiliary_weight = auxiliary_weight
         self.network = network
         # Under one name each, as the file of the weights lists what a model holds by attribute.
         self.heads = [] if heads is None else list(heads.values())
@@ -118,7 +128,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         self.scope = "shared"
         pairs = [f"{a}_{b}" for i, a in enumerate(self.tasks) for b in self.tasks[i + 1 :]]
         names = [f"{task}_{kind}" for kind in ("loss", "weight") for task in self.tasks]
-        names += [f"{pair}_cosine" for pair in pairs] if log_cosines else []
+        names += [f"{pair}_cosine" for pair in pairs if log_cosines]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.broken = self.add_weight(
             shape=(len(self.tasks),), initializer="zeros", trainable=False, name="broken"
@@ -139,7 +149,8 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
         outputs = self.network(inputs, training=training)
         if not self.heads:
-            return {task: outputs[task] for task in self.tasks}
+            wanted = (*self.tasks, *self.auxiliary) if training else self.tasks
+            return {name: outputs[name] for name in wanted}
         return self.parts.call_heads(keras.tree.flatten(outputs), outputs, bool(training))
 
     def compile(
@@ -172,7 +183,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
                 f"loss_weights={kwargs['loss_weights']!r}. Pass "
                 "`balancer=keras_univrep.balancers.Fixed(loss_weights)`."
             )
-        task_losses = losses_by_task(loss, self.tasks)
+        losses = losses_by_task(loss, self.tasks)
         balancer = balancers.get(balancer)
         scope = balancer.scope if on is None else check_choice("on", on, SCOPES)
         if hasattr(balancer, "combine") and scope not in ("shared", "representation"):
@@ -189,7 +200,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             )
         balancer.build(self.tasks)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
-        self.task_losses = task_losses
+        self.task_losses = losses
         self.balancer, self.scope = balancer, scope
         if [id(state) for state in self.balancer_states] != [id(balancer.state)]:
             with unlocked(self):
@@ -270,6 +281,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             after = ops.stop_gradient(again([])[0])
             self.balancer.after_step(losses, after[: len(self.tasks)])
         self._track(x, losses, penalty, gram, weights)
+        y_pred = {task: y_pred[task] for task in self.tasks}
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def compute_loss(
@@ -324,6 +336,8 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             "heads": None if heads is None else [[t, serialize(h)] for t, h in heads.items()],
             "shared": serialize(shared) if callable(shared) else shared,
             "tasks": list(self.tasks),
+            "auxiliary": [list(pair) for pair in self.auxiliary.items()],
+            "auxiliary_weight": self.auxiliary_weight,
             "log_cosines": self.log_cosines,
         }
 
@@ -338,6 +352,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
         config["network"] = deserialize(config["network"], custom_objects)
+        config["auxiliary"] = dict(config["auxiliary"])
         if config["heads"] is not None:
             config["heads"] = {t: deserialize(h, custom_objects) for t, h in config["heads"]}
         if isinstance(config["shared"], dict):
@@ -349,18 +364,12 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
 
         Args:
             y: Targets, `{task: (batch, ...)}`.
-            y_pred: Outputs, `{task: (batch, ...)}`.
+            y_pred: Outputs, `{task: (batch, ...)}`, with the auxiliary ones or without.
             sample_weight: Weights of the samples, for all tasks or by task, or `None`.
         """
-        return [
-            scalar_loss(
-                self.task_losses[task],
-                of_task(y, task, "y"),
-                of_task(y_pred, task, "outputs"),
-                of_task(sample_weight, task, "sample_weight", optional=True),
-            )
-            for task in self.tasks
-        ]
+        return task_losses(
+            self.task_losses, y, y_pred, sample_weight, self.auxiliary, self.auxiliary_weight
+        )
 
     def _track(
         self, x: Any, losses: Tensor, penalty: Tensor, gram: Tensor | None, weights: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import keras
@@ -30,6 +31,33 @@ def test_equals_the_layer_of_keras(size: int | tuple[int, int], options: dict) -
     np.testing.assert_allclose(
         ops.convert_to_numpy(ours(x)), ops.convert_to_numpy(theirs(x)), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("size, strides, zeros", [(3, 2, 1), (3, 2, (0, 1)), (5, 2, 2), (1, 2, 1)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_zeros_stand_at_both_ends(size: int, strides: int, zeros: int | tuple, groups: int) -> None:
+    x = RNG.normal(size=(2, 8, 7, 4)).astype("float32")
+    rows, columns = (zeros, zeros) if isinstance(zeros, int) else zeros
+    padded = np.pad(x, [(0, 0), (rows, rows), (columns, columns), (0, 0)])
+    ours = Conv2D(6, size, strides=strides, padding=zeros, groups=groups)
+    theirs = keras.layers.Conv2D(6, size, strides=strides, groups=groups)
+    ours.build(x.shape)
+    theirs.build(padded.shape)
+    theirs.set_weights(ours.get_weights())
+    outputs = ops.convert_to_numpy(ours(x))
+    np.testing.assert_allclose(outputs, ops.convert_to_numpy(theirs(padded)), atol=1e-5)
+    assert ours.compute_output_shape(x.shape) == outputs.shape
+    again = Conv2D.from_config(json.loads(json.dumps(ours.get_config())))
+    assert again.padding == (rows, columns)
+
+
+@pytest.mark.parametrize(
+    "options", [{"padding": -1}, {"padding": (1, 1, 1)}, {"padding": 1.5},
+                {"padding": 1, "data_format": "channels_first"}],
+)  # fmt: skip
+def test_refuses_zeros_that_cannot_be_counted(options: dict) -> None:
+    with pytest.raises((ValueError, TypeError), match="padding="):
+        Conv2D(4, 3, **options)
 
 
 def test_owes_what_every_layer_owes(tmp_path: pathlib.Path) -> None:

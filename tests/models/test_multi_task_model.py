@@ -335,3 +335,37 @@ def test_unusable_arguments_are_named() -> None:
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="`y` must hold an entry for each task"):
         model.train_on_batch(X, {"a": Y["a"]})
+
+
+def supervised_network() -> keras.Model:
+    """The linear network with one more output on its trunk, which learns from targets of "b"."""
+    network = linear_network()
+    extra = dense(2, "b_early")(network.get_layer("trunk").output)
+    supervised = keras.Model(network.input, {**network.output, "b_early": extra})
+    supervised.auxiliary = {"b_early": "b"}
+    supervised.get_layer("b_early").kernel.assign(HEADS["a"])
+    return supervised
+
+
+@pytest.mark.parametrize("shared", [None, "trunk"])
+def test_deep_supervision_is_part_of_the_loss_of_its_task(shared: str | None) -> None:
+    model = MultiTaskModel(supervised_network(), shared=shared, auxiliary_weight=0.5)
+    assert model.tasks == TASKS
+    assert len(model.parts.shared_variables()) == 1
+    model.compile(keras.optimizers.SGD(RATE), "mse", balancer="imtl_g")
+    assert set(model(X)) == set(TASKS)
+    assert set(model(X, training=True)) == {*TASKS, "b_early"}
+    losses = oracle()[0]
+    early = ((X @ TRUNK @ HEADS["a"] - Y["b"]) ** 2).mean()
+    plain = model.test_on_batch(X, Y, return_dict=True)
+    np.testing.assert_allclose([plain[f"{task}_loss"] for task in TASKS], losses, rtol=1e-4)
+    logs = model.train_on_batch(X, Y, return_dict=True)
+    found = [logs[f"{task}_loss"] for task in TASKS]
+    np.testing.assert_allclose(found, losses + np.array([0.0, 0.5 * early, 0.0]), rtol=1e-4)
+    assert not np.allclose(numpy(model.network.get_layer("b_early").kernel), HEADS["a"])
+
+
+def test_auxiliary_outputs_must_be_there() -> None:
+    for auxiliary in ({"nowhere": "b"}, {"b_early": "nobody"}):
+        with pytest.raises(ValueError, match="auxiliary"):
+            MultiTaskModel(supervised_network(), auxiliary=auxiliary)
