@@ -13,6 +13,9 @@ import numpy as np
 
 CHANNELS = {"segmentation": 13, "depth": 1, "normals": 3}
 BALANCERS = ("uniform", "pcgrad", "cagrad", "mgda", "mgda_ub")
+FILTERS = (64, 128, 256, 512, 512)
+CONVOLUTIONS = (2, 2, 3, 3, 3)
+PARTS = ("convolution", "projection")
 # By the gradient of the representation; the peers have `mgda_ub` alone.
 ON_REPRESENTATION = ("pcgrad", "cagrad")
 
@@ -20,38 +23,45 @@ ON_REPRESENTATION = ("pcgrad", "cagrad")
 # ---- what all workers share: weights, images, targets -------------------------------------------
 
 
-def kernels(settings: dict[str, Any]) -> dict[str, list[np.ndarray]]:
-    """Kernels (height, width, in, out) of all parts, two in a row at each level or head."""
+def kernels(settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Kernels (height, width, in, out) by name, in the order in which SegNet uses them."""
     rng = np.random.default_rng(settings["seed"])
-    sizes = [settings["width"] * 2**level for level in range(3)]
+    filters = [max(1, round(size * settings["width"])) for size in FILTERS]
+    found = {}
 
-    def draw(taps: int, before: int, after: int) -> np.ndarray:
+    def draw(name: str, taps: int, before: int, after: int) -> int:
         scale = np.sqrt(2.0 / (taps * taps * before))
-        return (rng.normal(size=(taps, taps, before, after)) * scale).astype("float32")
+        shape = (taps, taps, before, after)
+        found[name] = (rng.normal(size=shape) * scale).astype("float32")
+        return after
 
-    found: dict[str, list[np.ndarray]] = {"encoder": [], "decoder": []}
-    before = 3
-    for size in sizes:
-        found["encoder"] += [draw(3, before, size), draw(3, size, size)]
-        before = size
-    for size in (sizes[1], sizes[0], sizes[0]):
-        found["decoder"] += [draw(3, before, before), draw(3, before, size)]
-        before = size
-    for task, channels in CHANNELS.items():
-        found[task] = [draw(3, before, before), draw(1, before, channels)]
+    channels = 3
+    for level, count in enumerate(CONVOLUTIONS, start=1):
+        for unit in range(1, count + 1):
+            channels = draw(f"encoder{level}_unit{unit}", 3, channels, filters[level - 1])
+    for level in range(len(CONVOLUTIONS), 0, -1):
+        for unit in range(1, CONVOLUTIONS[level - 1] + 1):
+            after = filters[max(level - 2, 0)]
+            channels = draw(f"decoder{level}_unit{unit}", 3, channels, after)
+    for task, outputs in CHANNELS.items():
+        draw(f"{task}_convolution", 3, channels, channels)
+        draw(f"{task}_projection", 1, channels, outputs)
     return found
 
 
 def make_data(settings: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images and the targets of each task."""
+    """Images and the targets of each task, with pixels that have none."""
     rng = np.random.default_rng(settings["seed"])
     shape = (settings["batch_size"], settings["size"], settings["size"])
+    known = rng.uniform(size=(*shape, 1)) < 0.9
+    normals = rng.normal(size=(*shape, 3))
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     targets = {
-        "segmentation": rng.integers(0, CHANNELS["segmentation"], shape),
-        "depth": rng.normal(size=(*shape, 1)).astype("float32"),
-        "normals": rng.normal(size=(*shape, 3)).astype("float32"),
+        "segmentation": rng.integers(-1, CHANNELS["segmentation"], shape),
+        "depth": (known * rng.uniform(1.0, 5.0, (*shape, 1))).astype("float32"),
+        "normals": (known * normals).astype("float32"),
     }
-    return rng.normal(size=(*shape, 3)).astype("float32"), targets
+    return rng.uniform(size=(*shape, 3)).astype("float32"), targets
 
 
 def case_names() -> tuple[list[str], list[str], dict[str, str]]:
@@ -68,46 +78,30 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
     """Each case as a function that builds it and returns its step."""
     import keras
 
-    from keras_univrep import balancers, layers
+    from keras_univrep import backbones, balancers, losses
     from keras_univrep.models import MultiTaskModel
 
     x, y = make_data(settings)
 
     def network() -> keras.Model:
-        arrays = kernels(settings)
-        inputs = value = keras.Input((settings["size"], settings["size"], 3))
-        assigned = []
-        for part in ("encoder", "decoder"):
-            for number, kernel in enumerate(arrays[part]):
-                if part == "decoder" and number % 2 == 0:
-                    value = keras.layers.UpSampling2D(2)(value)
-                layer = layers.Conv2D(kernel.shape[-1], 3, padding="same", use_bias=False)
-                value = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(layer(value))
-                value = keras.layers.ReLU(name=f"{part}_{number}")(value)
-                if part == "encoder" and number % 2:
-                    value = keras.layers.MaxPooling2D(2)(value)
-                assigned.append((layer, kernel))
-        outputs = {}
-        for task in CHANNELS:
-            head = value
-            for kernel in arrays[task]:
-                layer = layers.Conv2D(kernel.shape[-1], kernel.shape[0], padding="same")
-                head = layer(head)
-                assigned.append((layer, kernel))
-            outputs[task] = head
-        model = keras.Model(inputs, outputs)
-        for layer, kernel in assigned:
+        model = backbones.SegNet(CHANNELS, settings["width"])
+        for name, kernel in kernels(settings).items():
+            task, _, part = name.rpartition("_")
+            if task in CHANNELS:
+                layer = getattr(model.get_layer(f"{task}_head"), part)
+            else:
+                layer = model.get_layer(f"{name}_conv")
             layer.kernel.assign(kernel)
         return model
 
     def train(balancer: Any, on: str | None = None) -> Callable[[], float]:
-        model = MultiTaskModel(network(), shared="decoder_5")
+        model = MultiTaskModel(network(), shared="features")
         model.compile(
             keras.optimizers.SGD(settings["learning_rate"]),
             {
-                "segmentation": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                "depth": keras.losses.MeanAbsoluteError(),
-                "normals": keras.losses.MeanSquaredError(),
+                "segmentation": losses.SegmentationCrossEntropy(),
+                "depth": losses.DepthL1(),
+                "normals": losses.NormalCosine(),
             },
             balancer=balancer,
             on=on,
@@ -153,41 +147,60 @@ def peer_cases(
     def to_images(value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(value.transpose(0, 3, 1, 2)).contiguous(memory_format=layout)
 
-    def convolution(kernel: np.ndarray, bias: bool) -> nn.Conv2d:
-        layer = nn.Conv2d(*kernel.shape[2:], kernel.shape[0], padding="same", bias=bias)
+    def convolution(kernel: np.ndarray) -> nn.Conv2d:
+        layer = nn.Conv2d(*kernel.shape[2:], kernel.shape[0], padding="same")
         layer.weight.data = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
-        if bias:
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(layer.bias)
         return layer
+
+    class Trunk(nn.Module):
+        def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+            super().__init__()
+
+            def level(part: str, number: int) -> nn.Sequential:
+                units: list[nn.Module] = []
+                for unit in range(1, CONVOLUTIONS[number - 1] + 1):
+                    kernel = arrays[f"{part}{number}_unit{unit}"]
+                    units += [convolution(kernel), nn.BatchNorm2d(kernel.shape[-1]), nn.ReLU()]
+                return nn.Sequential(*units)
+
+            numbers = range(1, len(CONVOLUTIONS) + 1)
+            self.encoder = nn.ModuleList(level("encoder", number) for number in numbers)
+            self.decoder = nn.ModuleList(level("decoder", n) for n in reversed(numbers))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            places = []
+            for part in self.encoder:
+                x, where = functional.max_pool2d(part(x), 2, return_indices=True)
+                places.append(where)
+            for part in self.decoder:
+                x = part(functional.max_unpool2d(x, places.pop(), 2))
+            return x
 
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             arrays = kernels(settings)
-            parts: list[nn.Module] = []
-            for part in ("encoder", "decoder"):
-                for number, kernel in enumerate(arrays[part]):
-                    if part == "decoder" and number % 2 == 0:
-                        parts.append(nn.Upsample(scale_factor=2))
-                    parts += [convolution(kernel, False), nn.BatchNorm2d(kernel.shape[-1])]
-                    parts.append(nn.ReLU())
-                    if part == "encoder" and number % 2:
-                        parts.append(nn.MaxPool2d(2))
-            self.trunk = nn.Sequential(*parts)
+            self.trunk = Trunk(arrays)
             self.heads = nn.ModuleDict(
                 {
-                    task: nn.Sequential(*(convolution(kernel, True) for kernel in arrays[task]))
+                    task: nn.Sequential(*(convolution(arrays[f"{task}_{part}"]) for part in PARTS))
                     for task in CHANNELS
                 }
             )
             self.to(memory_format=layout)
 
+    labels = torch.from_numpy(y["segmentation"])
+    depth, normals = to_images(y["depth"]), to_images(y["normals"])
+
     def losses_of(network: Network, features: torch.Tensor) -> list[torch.Tensor]:
         outputs = {task: head(features) for task, head in network.heads.items()}
+        known = depth != 0
+        towards = functional.normalize(outputs["normals"], dim=1)
         return [
-            functional.cross_entropy(outputs["segmentation"], torch.from_numpy(y["segmentation"])),
-            functional.l1_loss(outputs["depth"], to_images(y["depth"])),
-            functional.mse_loss(outputs["normals"], to_images(y["normals"])),
+            functional.cross_entropy(outputs["segmentation"], labels, ignore_index=-1),
+            ((outputs["depth"] - depth).abs() * known).sum() / known.sum(),
+            1 - (towards * normals).sum() / (normals != 0).any(1).sum(),
         ]
 
     def min_norm(gram: np.ndarray) -> np.ndarray:

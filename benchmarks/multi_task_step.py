@@ -1,4 +1,4 @@
-"""Cost of balancing three dense tasks by their gradients, beside plain PyTorch.
+"""Cost of balancing three dense tasks of SegNet by their gradients, beside plain PyTorch.
 
     python benchmarks/multi_task_step.py --output_dir=runs/bench_multi_task
 
@@ -21,8 +21,8 @@ from multi_task_cases import BALANCERS, ON_REPRESENTATION, case_names, our_cases
 from side_by_side import BACKENDS, OURS, PEERS, SMOKE, Row, Values
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench_multi_task", "Where results.json goes.")
-_WIDTH = flags.DEFINE_integer("width", 32, "Filters of the first level; doubled at each further.")
-_SIZE = flags.DEFINE_integer("image_size", 48, "Height and width, a multiple of 8.")
+_WIDTH = flags.DEFINE_float("width", 0.5, "Factor of SegNet's channel numbers.")
+_SIZE = flags.DEFINE_integer("image_size", 64, "Height and width, a multiple of 32.")
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Images of a step.")
 # What only we have is compared with what the peers have for the same balancer.
 SAME = {f"train {name} on representation": f"train {name}" for name in ON_REPRESENTATION}
@@ -51,8 +51,8 @@ def main(argv: list[str]) -> None:
         return
     start = time.perf_counter()
     settings: dict[str, Any] = {
-        "width": 8 if SMOKE.value else _WIDTH.value,
-        "size": 16 if SMOKE.value else _SIZE.value,
+        "width": 0.0625 if SMOKE.value else _WIDTH.value,
+        "size": 32 if SMOKE.value else _SIZE.value,
         "batch_size": 2 if SMOKE.value else _BATCH.value,
         "learning_rate": 0.01,
         **side_by_side.common_settings(),
