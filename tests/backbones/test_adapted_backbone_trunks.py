@@ -167,3 +167,36 @@ def test_of_several_outputs_one_is_chosen() -> None:
         maps = trunk(X)["P2" if output is trunk.outputs[-1] else "P1"]
         features = numpy(ops.mean(maps, axis=(1, 2)))
         np.testing.assert_allclose(numpy(backbone(X)), features, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "densenet", "vit"])
+def test_backbones_of_keras_hub_take_adapters(kind: str) -> None:
+    hub = pytest.importorskip("keras_hub").models
+    make = {
+        "resnet": lambda: hub.ResNetBackbone(
+            input_conv_filters=[64], input_conv_kernel_sizes=[7], stackwise_num_filters=[64],
+            stackwise_num_blocks=[1], stackwise_num_strides=[1], block_type="basic_block",
+            image_shape=(16, 16, 3),
+        ),
+        "densenet": lambda: hub.DenseNetBackbone(
+            stackwise_num_repeats=[1, 1], compression_ratio=0.5, growth_rate=4,
+            image_shape=(16, 16, 3),
+        ),
+        "vit": lambda: hub.ViTBackbone(
+            image_shape=(16, 16, 3), patch_size=8, num_layers=1, num_heads=2, hidden_dim=8,
+            mlp_dim=16,
+        ),
+    }  # fmt: skip
+    trunk = make[kind]()
+    images = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype("float32")
+    maps = ops.convert_to_numpy(trunk(images, training=False))
+    backbone = AdaptedBackbone(trunk, ["birds", "fish"], adapter="parallel", placement=".*")
+    features = ops.convert_to_numpy(backbone(images, domain="fish", training=False))
+    right = maps.mean(axis=tuple(range(1, maps.ndim - 1)))
+    np.testing.assert_allclose(features, right, atol=1e-5)
+    model = MultiDomainModel(backbone, {"birds": 3, "fish": 2})
+    model.compile("sgd")
+    before = [ops.convert_to_numpy(weight) for weight in trunk.trainable_weights]
+    model.fit({"fish": images}, {"fish": np.array([0, 1])}, verbose=0)
+    for old, new in zip(before, trunk.trainable_weights, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(new), old)
