@@ -27,8 +27,6 @@ import time
 
 import keras
 import numpy as np
-import rich.console
-import rich.table
 from absl import app, flags
 
 from keras_univrep import (
@@ -100,34 +98,12 @@ SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that 
 def load(layout, data_dir, cache_dir, size, smoke):
     """Returns the domain with its splits for training, selection and test."""
     if smoke and data_dir is None:
-        return made_up_rooms(size)
+        return datasets.random_rooms((size[0], size[1]))
     if layout == "liu2019":
         return datasets.nyuv2(data_dir, image_size=tuple(size), validation=100)
     return datasets.resize_dense(
         datasets.nyu_local(data_dir, cache_dir=cache_dir), (size[0], size[1])
     )
-
-
-def made_up_rooms(size):
-    """Returns flat walls at random distances: what a smoke run needs of a data set."""
-    rng = np.random.default_rng(0)
-
-    def rooms(count):
-        images = rng.integers(0, 256, (count, *size, 3)).astype("uint8")
-        normals = np.zeros((count, *size, 3), "float32")
-        normals[..., 2] = -1.0
-        return images, {
-            "segmentation": rng.integers(-1, 3, (count, *size)).astype("int8"),
-            "depth": rng.uniform(1, 5, (count, *size, 1)).astype("float32"),
-            "normals": normals,
-        }
-
-    return datasets.DenseDomain(
-        name="rooms", tasks={"segmentation": "segmentation", "depth": "depth",
-                             "normals": "normals"},
-        class_names={"segmentation": ("wall", "floor", "other")}, image_shape=(*size, 3),
-        splits={"train": rooms(4), "validation": rooms(2), "test": rooms(2)},
-    )  # fmt: skip
 
 
 def task_losses(tasks):
@@ -355,16 +331,6 @@ def draw(domain, networks, teachers, count, path):
     )  # fmt: skip
 
 
-def show(table, title):
-    """Prints the table."""
-    printed = rich.table.Table(title=title)
-    for column in table[0]:
-        printed.add_column(column, justify="left" if column == "method" else "right")
-    for line in table:
-        printed.add_row(*(str(value) for value in line.values()))
-    rich.console.Console(width=200).print(printed)
-
-
 def check_methods(methods):
     """Raises an error for a method that there is not."""
     for method in methods:
@@ -412,8 +378,8 @@ def main(_):
             rows.append(table_of(found, split))
         draw(domain, networks, teachers, PICTURES.value, folder / f"seed{seed}" / "maps.png")
     averaged = {split: means(rows) for split, rows in tables.items()}
-    show(averaged["validation"], "Validation")
-    show(averaged["test"], "Test")
+    evaluation.show_table(averaged["validation"], "Validation", 200)
+    evaluation.show_table(averaged["test"], "Test", 200)
     evaluation.write_results(
         folder / "results.json", averaged["test"], SEED.value[0], time.time() - start,
         validation=averaged["validation"], seeds=SEED.value, **settings,

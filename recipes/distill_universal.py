@@ -25,8 +25,6 @@ import time
 
 import keras
 import numpy as np
-import rich.console
-import rich.table
 from absl import app, flags
 
 from keras_univrep import applications, datasets, evaluation, losses, metrics, models, plotting
@@ -217,17 +215,6 @@ def draw(students, teachers, domains, folder):
     )
 
 
-def show(table):
-    """Prints the table."""
-    console = rich.console.Console(width=140)
-    printed = rich.table.Table(title="Accuracy (per cent) and what it costs")
-    for column in table[0]:
-        printed.add_column(column, justify="left" if column == "method" else "right")
-    for line in table:
-        printed.add_row(*(str(value) for value in line.values()))
-    console.print(printed)
-
-
 def run(domains, split, width, methods, steps, settings, teachers_dir, output_dir, seed):
     """Trains, evaluates, draws and writes; returns the table."""
     start = time.time()
@@ -260,7 +247,7 @@ def run(domains, split, width, methods, steps, settings, teachers_dir, output_di
         )
         student.save(folder / f"{FOLDERS[method]}.keras")
     draw(students, teachers, domains, folder)
-    show(table)
+    evaluation.show_table(table, "Accuracy (per cent) and what it costs", 140)
     evaluation.write_results(
         folder / "results.json", table, seed, time.time() - start,
         split=split, steps=steps, settings=settings,

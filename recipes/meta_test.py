@@ -8,13 +8,19 @@ for all methods; on `datasets.meta_local` instead of Meta-Dataset.
     python recipes/meta_test.py --networks_dir=runs/url --data_dir=... --output_dir=runs/meta_test
     ... --protocol=five_way_one_shot --protocol=varying_way_five_shot           # table 16
     ... --classifier=ncc --classifier=scm --classifier=knn --classifier=svm     # table 15
+    ... --classifier=sur --classifier=urt                                       # of all SDL
     python recipes/meta_test.py --output_dir=runs/smoke --smoke
 
 `--networks_dir` is what `recipes/train_url.py` leaves. "Best SDL" takes for each domain the network
 that is best in its validation episodes (nearest centroid); for a domain without them the one that
 is best on the mean of all. The paper takes the best of the test episodes. Each network sees each
-image once: its features are kept in `features/`, and episodes gather from them. What is measured is
-kept in `measured/` and not measured again, so a killed run goes on when the command is repeated.
+image once: its features are kept in `features/`, and episodes gather from them. Episodes of varying
+size run some at a time, those of similar size together. What is measured is kept in `measured/` and
+not measured again, so a killed run goes on when the command is repeated.
+
+SUR and URT weigh the features of all single-domain networks. URT learns its attention (published
+rate and schedule) on validation episodes, each of a random domain with its own, because on training
+images every network knows the classes of its domain; the paper trained it on training classes.
 
 Expected: docs/results.md. Hardware: two cores.
 """
@@ -32,7 +38,7 @@ import rich.progress
 import rich.table
 from absl import app, flags
 
-from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
+from keras_univrep import backbones, datasets, evaluation, few_shot, metrics, models, plotting
 
 PROTOCOLS = ["varying_way_varying_shot", "five_way_one_shot", "varying_way_five_shot"]
 SMOKE_NETWORKS = {
@@ -42,6 +48,8 @@ SMOKE_NETWORKS = {
     "url": ("url", ["quickdraw", "signdigits"]),
 }
 BEST, OF_ALL = "Best SDL", "all SDL"
+JOINT = ["sur", "urt"]
+BLOCK = 25
 
 # Data
 NETWORKS = flags.DEFINE_string("networks_dir", None, "Folder that recipes/train_url.py left.")
@@ -51,14 +59,17 @@ DOMAINS = flags.DEFINE_list("domains", None, "Domains to test on; all by default
 SIZE = flags.DEFINE_integer("size", None, "Side of the images; by default the networks'.")
 CLASSIFIERS = flags.DEFINE_multi_enum(
     "classifier", ["ncc", "pa"],
-    ["ncc", "pa", "pa_seen", "pa_unseen", "pa_cross_validated", "scm", "knn", "lr", "svm", "sur"],
-    "pa: alignment at the released rates, which know seen domains from unseen ones; sur: over the "
-    "features of all SDL networks.",
+    ["ncc", "ncc_euclidean", "ncc_dot", "ncc_correlation", "pa", "pa_seen", "pa_unseen",
+     "pa_cross_validated", "transductive", "scm", "knn", "lr", "svm", "sur", "urt"],
+    "pa: alignment at the released rates, which know seen domains from unseen ones; transductive: "
+    "pa, then class means that take part of the queries in; sur and urt: over the features of all "
+    "SDL networks.",
 )  # fmt: skip
 # Testing
 PROTOCOL = flags.DEFINE_multi_enum("protocol", PROTOCOLS[:1], PROTOCOLS, "Kinds of episodes.")
 EPISODES = flags.DEFINE_integer("episodes", 600, "Episodes of each domain.")
 VALIDATION = flags.DEFINE_integer("validation_episodes", 100, "Episodes that choose the best SDL.")
+URT_STEPS = flags.DEFINE_integer("urt_steps", 10_000, "Training episodes of URT.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the episodes.")
 # Output
 OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
@@ -142,13 +153,17 @@ def extract(name, entry, domains, split, folder, batch_size=256):
     return found
 
 
-def make_classifier(name, seen):
-    """Returns an estimator of `few_shot`."""
-    rates = {"pa": "seen" if seen else "unseen", "pa_seen": "seen", "pa_unseen": "unseen"}
-    if name.startswith("pa"):
-        return few_shot.PreClassifierAlignment(rates.get(name, "cross_validated"))
+def make_classifier(name, seen, urt=None):
+    """Returns an estimator of `few_shot`; of URT the one that was trained."""
+    rates = {"pa_seen": "seen", "pa_unseen": "unseen", "pa_cross_validated": "cross_validated"}
+    alignment = few_shot.PreClassifierAlignment(rates.get(name, "seen" if seen else "unseen"))
+    similarity = name.removeprefix("ncc_") if name.startswith("ncc_") else "cosine"
+    if name.startswith(("pa", "transductive", "urt")):
+        own = few_shot.TransductiveAlignment(alignment) if name == "transductive" else alignment
+        return urt if name == "urt" else own
+    if name.startswith("ncc"):
+        return few_shot.NearestCentroid(similarity)
     return {
-        "ncc": few_shot.NearestCentroid,
         "scm": few_shot.SimpleCNAPS,
         "knn": few_shot.NearestNeighbours,
         "lr": few_shot.LogisticRegression,
@@ -157,29 +172,84 @@ def make_classifier(name, seen):
     }[name]()
 
 
-def gather(features, indices):
-    """Returns the features of an episode's images, of one network or of each of several."""
-    if isinstance(features, dict):
-        return {name: own[indices] for name, own in features.items()}
-    return features[indices]
+def stack(features, names, domain):
+    """Returns the features of several networks, (images, networks, channels)."""
+    return np.stack([features[name][domain] for name in names], axis=1)
 
 
-def episodes_of(features, sampler, count, block=50):
-    """Yields episodes for `evaluate_episodes`; those of one size many at a time."""
+def train_urt(networks, validation, meta, protocol, steps, seed, folder):
+    """Returns URT, trained on validation episodes or read, and a digest of what it depends on."""
+    singles = [name for name, entry in networks.items() if entry["kind"] == "sdl"]
+    settings = {"steps": steps, "seed": seed, "networks": [networks[n]["digest"] for n in singles]}
+    digest = hashlib.sha256(json.dumps([protocol, settings]).encode()).hexdigest()[:16]
+    path = folder / "urt" / f"{protocol}-{digest}.npz"
+    if path.exists():
+        return few_shot.URT.load(path), digest
+    domains = list(meta.validation)
+    features = {domain: stack(validation, singles, domain) for domain in domains}
+    samplers = {
+        # Not the episodes that choose the best SDL network.
+        domain: meta.sampler(domain, "validation", protocol, seed=seed + 1)
+        for domain in domains
+    }
+
+    def episodes():
+        rng = np.random.default_rng(seed)
+        for step in rich.progress.track(range(steps), f"URT, {protocol}"):
+            domain = domains[rng.integers(len(domains))]
+            part = samplers[domain](step)
+            yield (
+                features[domain][part.support_indices],
+                part.support_labels,
+                features[domain][part.query_indices],
+                part.query_labels,
+            )
+
+    urt = few_shot.URT(seed=seed).meta_fit(episodes(), steps=steps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps({**settings, "losses": urt.history_}))
+    partial = path.with_suffix(".partial.npz")
+    urt.save(partial)
+    partial.replace(path)
+    return urt, digest
+
+
+def batches_of(features, sampler, count, block=BLOCK):
+    """Yields features and labels of some episodes at a time: arrays, or lists if sizes vary."""
     if sampler.has_one_size:
-        parts = (sampler.block(i, min(block, count - i)) for i in range(0, count, block))
-    else:
-        parts = map(sampler, range(count))
-    for part in parts:
+        for first in range(0, count, block):
+            part = sampler.block(first, min(block, count - first))
+            yield (
+                features[part.support_indices],
+                part.support_labels,
+                features[part.query_indices],
+                part.query_labels,
+            )
+        return
+    parts = sorted(map(sampler, range(count)), key=lambda part: len(part.support_indices))
+    for first in range(0, count, block):
+        some = parts[first : first + block]
         yield (
-            gather(features, part.support_indices),
-            part.support_labels,
-            gather(features, part.query_indices),
-            part.query_labels,
+            [features[part.support_indices] for part in some],
+            [part.support_labels for part in some],
+            [features[part.query_indices] for part in some],
+            [part.query_labels for part in some],
         )
 
 
-def measure(title, features, classifier, meta, domain, split, protocol, count, seed, key, folder):
+def accuracy_of(estimator, batches):
+    """Returns the mean accuracy over episodes and half its interval, in per cent."""
+    accuracies = []
+    for support, labels, queries, expected in batches:
+        predicted = estimator.fit(support, labels).predict(queries)
+        pairs = zip(predicted, expected, strict=True)
+        accuracies += [100.0 * np.mean(found == wanted) for found, wanted in pairs]
+    return metrics.confidence_interval(accuracies)
+
+
+def measure(
+    title, features, classifier, meta, domain, split, protocol, count, seed, key, folder, urt=None
+):
     """Returns (mean, half width) of one network, classifier and domain; measures it once."""
     path = folder / "measured" / protocol / f"{title}-{classifier}-{domain}-{split}.json"
     settings = {"episodes": count, "seed": seed, "key": key, "seen": domain in meta.seen}
@@ -188,8 +258,8 @@ def measure(title, features, classifier, meta, domain, split, protocol, count, s
         if kept["settings"] == settings:
             return tuple(kept["result"])
     sampler = meta.sampler(domain, split, protocol, seed=seed)
-    estimator = make_classifier(classifier, domain in meta.seen)
-    result = evaluation.evaluate_episodes(estimator, episodes_of(features, sampler, count))
+    estimator = make_classifier(classifier, domain in meta.seen, urt)
+    result = accuracy_of(estimator, batches_of(features, sampler, count))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"result": result, "settings": settings}))
@@ -227,29 +297,36 @@ def run_protocol(networks, features, validation, meta, domains, protocol, settin
             networks, validation, meta, domains, protocol, settings["validation_episodes"], seed,
             folder,
         )  # fmt: skip
-    # Which network each method takes for each domain; SUR takes all single ones.
-    methods = {}
+    # Which network each method takes for each domain; SUR and URT take all single ones.
+    methods, urt, trained = {}, None, ""
     for classifier in settings["classifiers"]:
-        if classifier == "sur":
-            methods[f"{OF_ALL}, sur"] = (classifier, dict.fromkeys(domains, OF_ALL))
+        if classifier in JOINT:
+            if not singles:
+                raise app.UsageError(f"--classifier={classifier} must have SDL networks.")
+            methods[f"{OF_ALL}, {classifier}"] = (classifier, dict.fromkeys(domains, OF_ALL))
             continue
         if best:
             methods[f"{BEST}, {classifier}"] = (classifier, best)
         for name, entry in networks.items():
             if entry["kind"] != "sdl":
                 methods[f"{name}, {classifier}"] = (classifier, dict.fromkeys(domains, name))
+    if "urt" in settings["classifiers"]:
+        urt, trained = train_urt(
+            networks, validation, meta, protocol, settings["urt_steps"], seed, folder
+        )
     results = {}
     work = [(method, domain) for method in methods for domain in domains]
     for method, domain in rich.progress.track(work, protocol):
         classifier, chosen = methods[method]
         name = chosen[domain]
         if name == OF_ALL:
-            own = {single: features[single][domain] for single in singles}
+            own = stack(features, singles, domain)
             key = " ".join(networks[single]["digest"] for single in singles)
+            key = trained if classifier == "urt" else key
         else:
             own, key = features[name][domain], networks[name]["digest"]
         results.setdefault(method, {})[domain] = measure(
-            name, own, classifier, meta, domain, "test", protocol, count, seed, key, folder
+            name, own, classifier, meta, domain, "test", protocol, count, seed, key, folder, urt
         )
     return results, best
 
@@ -288,6 +365,7 @@ def main(_):
     settings = {
         "episodes": min(EPISODES.value, 10) if SMOKE.value else EPISODES.value,
         "validation_episodes": min(VALIDATION.value, 5) if SMOKE.value else VALIDATION.value,
+        "urt_steps": min(URT_STEPS.value, 10) if SMOKE.value else URT_STEPS.value,
         "classifiers": list(dict.fromkeys(CLASSIFIERS.value)),
         "seed": SEED.value,
     }

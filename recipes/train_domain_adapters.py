@@ -23,8 +23,6 @@ import time
 
 import keras
 import numpy as np
-import rich.console
-import rich.table
 from absl import app, flags
 
 from keras_univrep import backbones, compression, datasets, evaluation, metrics, models, plotting
@@ -315,16 +313,6 @@ def trunk_study(source, domains, widths, counts, split, seeds, folder, arguments
     return rows
 
 
-def show(table):
-    """Prints the table."""
-    printed = rich.table.Table(title="Accuracy (per cent) and what it costs")
-    for column in table[0]:
-        printed.add_column(column, justify="left" if column == "method" else "right")
-    for line in table:
-        printed.add_row(*(str(value) for value in line.values()))
-    rich.console.Console(width=180).print(printed)
-
-
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start = time.time()
@@ -356,8 +344,8 @@ def main(_):
             rows = size_study(trunk, domains, sorted(FRACTIONS.value), **common)
         else:
             rows = methods_study(trunk, domains, methods, **common)
-            show(means(rows))
-    show(rows)
+            evaluation.show_table(means(rows), "Accuracy (per cent) and what it costs", 180)
+    evaluation.show_table(rows, "Accuracy (per cent) and what it costs", 180)
     name = "results.json" if STUDY.value == "methods" else f"results_{STUDY.value}.json"
     evaluation.write_results(
         folder / name, rows, SEED.value[0], time.time() - start,

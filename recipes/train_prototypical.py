@@ -25,8 +25,6 @@ import time
 
 import keras
 import numpy as np
-import rich.console
-import rich.table
 from absl import app, flags
 
 from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
@@ -181,16 +179,6 @@ def draw(history, folder, epoch):
     )  # fmt: skip
 
 
-def show(table):
-    """Prints the table."""
-    printed = rich.table.Table(title="Accuracy on characters never seen (per cent)")
-    for column in table[0]:
-        printed.add_column(column, justify="left" if column == "method" else "right")
-    for line in table:
-        printed.add_row(*(str(value) for value in line.values()))
-    rich.console.Console(width=120).print(printed)
-
-
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start = time.time()
@@ -232,7 +220,7 @@ def main(_):
     )  # fmt: skip
     history = read_history(folder / "training" / "history.csv")
     draw(history, folder, counts["epoch"])
-    show(rows)
+    evaluation.show_table(rows, "Accuracy on characters never seen (per cent)", 120)
     evaluation.write_results(
         folder / "results.json", rows, SEED.value, time.time() - start,
         validation=max(history["val_accuracy"].values()),

@@ -8,9 +8,11 @@ from keras_univrep.backbones.dense_head import DenseHead
 from keras_univrep.backbones.hrnet18 import HRNet18
 from keras_univrep.backbones.mtan import MTAN
 from keras_univrep.backbones.mti_net import MTINet
+from keras_univrep.backbones.multi_domain_network import MultiDomainNetwork
 from keras_univrep.backbones.pad_net import PADNet
 from keras_univrep.backbones.resnet18 import ResNet18
 from keras_univrep.backbones.resnet26 import ResNet26
+from keras_univrep.backbones.resnet50 import ResNet50
 from keras_univrep.backbones.segnet import SegNet
 
 __all__ = [
@@ -20,9 +22,11 @@ __all__ = [
     "HRNet18",
     "MTAN",
     "MTINet",
+    "MultiDomainNetwork",
     "PADNet",
     "ResNet18",
     "ResNet26",
+    "ResNet50",
     "SegNet",
     "adaptable_layers",
     "call_modulated",

@@ -21,10 +21,7 @@ class ConvolutionUnit:
                 size,
                 padding="same",
                 data_format="channels_last",
-                # Xavier's, which PyTorch draws from an untruncated normal distribution.
-                kernel_initializer=keras.initializers.VarianceScaling(
-                    1.0, mode="fan_avg", distribution="untruncated_normal"
-                ),
+                kernel_initializer=xavier_normal(),
                 name=f"{name}_conv",
                 dtype=dtype,
             ),
@@ -38,3 +35,10 @@ class ConvolutionUnit:
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+def xavier_normal() -> keras.Initializer:
+    """Xavier's, which PyTorch draws from an untruncated normal distribution."""
+    return keras.initializers.VarianceScaling(
+        1.0, mode="fan_avg", distribution="untruncated_normal"
+    )

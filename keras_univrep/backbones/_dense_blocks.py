@@ -1,13 +1,15 @@
-"""Parts that the networks for dense prediction share: blocks by name, and checks."""
+"""Blocks that the networks for dense prediction share, by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
+from keras_univrep.backbones._divisible_sizes import DivisibleSizes
+from keras_univrep.backbones._task_attention import TaskAttention
+from keras_univrep.backbones._unit_vectors import UnitVectors
 from keras_univrep.layers import BatchNormalization, Conv2D
-from keras_univrep.types import Shape, Tensor
+from keras_univrep.types import Tensor
 
 STRIDE = 32
 RATIO = 16  # of squeeze and excitation
@@ -21,7 +23,7 @@ class DenseBlocks:
 
     def checked(self, images: Tensor) -> Tensor:
         """The images, if their sides divide by the stride of the coarsest map."""
-        return _CheckedImages(name="images_checked", dtype=self.dtype)(images)
+        return DivisibleSizes(STRIDE, name="images_checked", dtype=self.dtype)(images)
 
     def conv(
         self, x: Tensor, filters: int, size: int, name: str, bias: bool = True, **kwargs: Any
@@ -136,7 +138,7 @@ class DenseBlocks:
         if not unit_length:
             return self.enlarged(x, factor, name, dtype="float32")
         x = self.enlarged(x, factor, f"{name}_enlarged", dtype="float32")
-        return _UnitVectors(name=name, dtype="float32")(x)
+        return UnitVectors(name=name, dtype="float32")(x)
 
     def distilled(self, features: Mapping[str, Tensor], level: str = "") -> dict[str, Tensor]:
         """What each task gets from the others: attention times message, added to its own."""
@@ -177,102 +179,7 @@ class DenseBlocks:
 
     def attended(self, logits: Tensor, x: Tensor, num_tasks: int, name: str) -> Tensor:
         """The channels of all tasks times their softmax over tasks."""
-        return _TaskAttention(num_tasks, name=name, dtype=self.dtype)([logits, x])
-
-
-class _CheckedImages(keras.layers.Layer):
-    """Images as they are, if their sides divide by the stride."""
-
-    def call(self, images: Tensor) -> Tensor:
-        shape = tuple(images.shape)
-        if any(size is not None and size % STRIDE for size in shape[1:3]):
-            raise ValueError(
-                f"Height and width of the images must be multiples of {STRIDE}. Received: images "
-                f"of shape={shape}. Resize or pad them."
-            )
-        return images
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-
-class _UnitVectors(keras.layers.Layer):
-    """The channels of each position divided by their norm, or by 1e-12 if that is more."""
-
-    def call(self, x: Tensor) -> Tensor:
-        # Below the root: the root's own derivative is infinite at zero.
-        squares = ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24)
-        return x / ops.sqrt(squares)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-
-class _TaskAttention(keras.layers.Layer):
-    """Features of tasks, (batch, height, width, tasks x channels), by a softmax over the tasks."""
-
-    def __init__(self, num_tasks: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_tasks = num_tasks
-
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        logits, x = inputs
-        apart = (*ops.shape(x)[:-1], self.num_tasks, x.shape[-1] // self.num_tasks)
-        # A softmax of low precision does not sum to one.
-        logits = ops.cast(ops.reshape(logits, apart), "float32")
-        # Not `ops.softmax`, which warns of a single task.
-        powers = ops.exp(logits - ops.stop_gradient(ops.max(logits, axis=-2, keepdims=True)))
-        mask = powers / ops.sum(powers, axis=-2, keepdims=True)
-        return x * ops.cast(ops.reshape(mask, ops.shape(x)), x.dtype)
-
-    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
-        return input_shape[1]
-
-
-def scaled(filters: int, width: float) -> int:
-    """A channel number by the factor of all channel numbers, at least 1."""
-    return max(1, round(filters * width))
-
-
-def check_width(width: float) -> None:
-    """Raises an error unless `width` is positive."""
-    if not width > 0:
-        raise ValueError(
-            f"`width` must be positive. Received: width={width}. Pass 1.0 for the paper's."
-        )
-
-
-def check_tasks(
-    tasks: Mapping[str, int], normalized: Sequence[str] | None
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The output channels by task, and the tasks whose output has unit length."""
-    good = isinstance(tasks, Mapping) and all(
-        isinstance(name, str) and name and "/" not in name and int(number) == number >= 1
-        for name, number in tasks.items()
-    )
-    if not good or not tasks:
-        raise ValueError(
-            "`tasks` must be a dictionary of names without `/` to the channels of their outputs. "
-            f"Received: tasks={tasks!r}. Pass for example {{'depth': 1}}."
-        )
-    if normalized is None:
-        normalized = [name for name in ("normals",) if name in tasks]
-    if isinstance(normalized, str) or not set(normalized) <= set(tasks):
-        raise ValueError(
-            "`normalized` must be a list of names of tasks. Received: "
-            f"normalized={normalized!r} with the tasks {list(tasks)}. Leave out the others."
-        )
-    return {name: int(number) for name, number in tasks.items()}, tuple(normalized)
-
-
-def check_auxiliary(auxiliary: Mapping[str, str], tasks: Mapping[str, int]) -> None:
-    """Raises an error if a task has the name of an additional output."""
-    taken = [name for name in auxiliary if name in tasks]
-    if taken:
-        raise ValueError(
-            "No task may have the name of another task's additional output. Received: tasks="
-            f"{list(tasks)}, where {taken} are such outputs. Rename the tasks."
-        )
+        return TaskAttention(num_tasks, name=name, dtype=self.dtype)([logits, x])
 
 
 def maps_of(backbone: keras.Model) -> list[Tensor]:

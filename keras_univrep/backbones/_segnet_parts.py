@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_univrep.backbones._convolution_unit import ConvolutionUnit
+from keras_univrep.backbones._dense_checks import check_width, scaled
 from keras_univrep.backbones._divisible_sizes import DivisibleSizes
 from keras_univrep.backbones.dense_head import DenseHead
 from keras_univrep.layers import MaxPoolWithIndices, MaxUnpool
@@ -28,11 +29,8 @@ class Maps(NamedTuple):
 
 def widths(width: float) -> list[int]:
     """Channels of the five levels."""
-    if not width > 0:
-        raise ValueError(
-            f"`width` must be positive. Received: width={width}. Pass 1.0 for the paper's."
-        )
-    return [max(1, round(filters * width)) for filters in FILTERS]
+    check_width(width)
+    return [scaled(filters, width) for filters in FILTERS]
 
 
 def decoded(filters: Sequence[int], level: int) -> int:
@@ -83,17 +81,3 @@ def task_outputs(
         )(features[task])
         for task, channels in tasks.items()
     }
-
-
-def checked_normalized(
-    normalized: Sequence[str] | None, tasks: Mapping[str, int]
-) -> tuple[str, ...]:
-    """The tasks whose outputs are directions."""
-    if normalized is None:
-        return ("normals",) if "normals" in tasks else ()
-    if isinstance(normalized, str) or set(normalized) - set(tasks):
-        raise ValueError(
-            "`normalized` must list names of tasks. Received: "
-            f"normalized={normalized!r} with the tasks {list(tasks)}. Name some of these."
-        )
-    return tuple(normalized)

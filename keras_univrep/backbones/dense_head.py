@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep.backbones._convolution_unit import xavier_normal
+from keras_univrep.backbones._unit_vectors import unit_vectors
 from keras_univrep.layers import Conv2D
 from keras_univrep.types import Shape, Tensor
 
@@ -75,9 +77,7 @@ class DenseHead(keras.layers.Layer):
                 size,
                 padding="same",
                 data_format="channels_last",
-                kernel_initializer=keras.initializers.VarianceScaling(
-                    1.0, mode="fan_avg", distribution="untruncated_normal"
-                ),
+                kernel_initializer=xavier_normal(),
                 name=name,
                 dtype=self.dtype_policy,
             )
@@ -92,10 +92,7 @@ class DenseHead(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         outputs = self.projection(self.convolution(inputs))
         if self.normalize:
-            outputs = ops.cast(outputs, self._output_dtype)
-            # Of the squares: the root has no gradient at zero.
-            squares = ops.sum(ops.square(outputs), axis=-1, keepdims=True)
-            outputs = outputs * ops.rsqrt(ops.maximum(squares, 1e-24))
+            outputs = unit_vectors(ops.cast(outputs, self._output_dtype))
         return outputs
 
     def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:

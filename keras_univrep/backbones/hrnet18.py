@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_univrep.backbones._dense_blocks import DenseBlocks, check_tasks, check_width, scaled
+from keras_univrep.backbones._dense_blocks import DenseBlocks
+from keras_univrep.backbones._dense_checks import check_tasks, check_width, scaled
 from keras_univrep.types import Tensor
 
 FILTERS = (18, 36, 72, 144)

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_univrep.backbones._convolution_unit import ConvolutionUnit
+from keras_univrep.backbones._dense_checks import check_tasks
 from keras_univrep.backbones._segnet_parts import (
     Maps,
-    checked_normalized,
     decoded,
     encode_and_decode,
     task_outputs,
@@ -94,23 +94,18 @@ class MTAN(keras.Model):
         **kwargs: Any,
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        if not tasks:
-            raise ValueError(
-                "`tasks` must name at least one task, each of which has an attention network. "
-                f"Received: tasks={tasks!r}. Pass e.g. tasks={{'depth': 1}}."
-            )
+        tasks, normalized = check_tasks(tasks, normalized)
         filters = widths(width)
-        names = checked_normalized(normalized, tasks)
         images = keras.Input((None, None, channels), name="images")
         maps = encode_and_decode(images, filters, policy)
         features = _attend(maps, filters, list(tasks), policy)
-        outputs = task_outputs(features, tasks, filters[0], names, policy)
+        outputs = task_outputs(features, tasks, filters[0], normalized, policy)
         super().__init__(inputs=images, outputs=outputs, **kwargs)
         self.dtype_policy = policy
-        self.tasks = dict(tasks)
+        self.tasks = tasks
         self.width = width
         self.channels = channels
-        self.normalized = names
+        self.normalized = normalized
         self.filters = filters[0]
 
     def get_config(self) -> dict[str, Any]:

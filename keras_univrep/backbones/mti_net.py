@@ -5,13 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_univrep.backbones._dense_blocks import (
-    DenseBlocks,
-    check_auxiliary,
-    check_tasks,
-    check_width,
-    maps_of,
-)
+from keras_univrep.backbones._dense_blocks import DenseBlocks, maps_of
+from keras_univrep.backbones._dense_checks import check_auxiliary, check_tasks, check_width
 from keras_univrep.backbones.hrnet18 import HRNet18
 from keras_univrep.types import Tensor
 

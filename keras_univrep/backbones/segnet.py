@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_univrep.backbones._dense_checks import check_tasks
 from keras_univrep.backbones._segnet_parts import (
-    checked_normalized,
     encode_and_decode,
     task_outputs,
     widths,
@@ -87,19 +87,20 @@ class SegNet(keras.Model):
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         filters = widths(width)
-        names = checked_normalized(normalized, tasks or {})
+        if tasks is not None or normalized:
+            tasks, normalized = check_tasks(tasks or {}, normalized)
         images = keras.Input((None, None, channels), name="images")
         maps = encode_and_decode(images, filters, policy)
         outputs: Any = maps.decoder[0]
         if tasks is not None:
             features = dict.fromkeys(tasks, maps.decoder[0])
-            outputs = task_outputs(features, tasks, filters[0], names, policy)
+            outputs = task_outputs(features, tasks, filters[0], normalized or (), policy)
         super().__init__(inputs=images, outputs=outputs, **kwargs)
         self.dtype_policy = policy
-        self.tasks = None if tasks is None else dict(tasks)
+        self.tasks = tasks
         self.width = width
         self.channels = channels
-        self.normalized = names
+        self.normalized = tuple(normalized or ())
         self.filters = filters[0]
 
     def get_config(self) -> dict[str, Any]:

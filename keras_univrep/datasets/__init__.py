@@ -23,6 +23,7 @@ from keras_univrep.datasets.hierarchical_classes import (
     classes_of_one_group,
     classes_under_one_node,
 )
+from keras_univrep.datasets.join_dense_pipelines import join_dense_pipelines
 from keras_univrep.datasets.join_pipelines import join_pipelines
 from keras_univrep.datasets.load_domain import load_domain
 from keras_univrep.datasets.meta_dataset import meta_dataset
@@ -36,6 +37,7 @@ from keras_univrep.datasets.nyu_local import nyu_local
 from keras_univrep.datasets.nyuv2 import nyuv2
 from keras_univrep.datasets.omniglot_vinyals import omniglot_vinyals
 from keras_univrep.datasets.pipeline import pipeline
+from keras_univrep.datasets.random_rooms import random_rooms
 from keras_univrep.datasets.resize_dense import resize_dense
 from keras_univrep.datasets.subset import subset
 from keras_univrep.datasets.taught_pipeline import taught_pipeline
@@ -70,6 +72,7 @@ __all__ = [
     "episode_batches",
     "episode_pipeline",
     "fit_normals",
+    "join_dense_pipelines",
     "join_pipelines",
     "load_domain",
     "meta_dataset",
@@ -81,6 +84,7 @@ __all__ = [
     "omniglot_vinyals",
     "pipeline",
     "read_meta_dataset_spec",
+    "random_rooms",
     "resize_dense",
     "subset",
     "taught_pipeline",

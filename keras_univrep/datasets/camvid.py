@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_univrep.datasets.dense_domain import DenseArrays, DenseDomain
 from keras_univrep.datasets.dense_splits import DenseSplits
-from keras_univrep.datasets.dense_zip import DenseZip, image_sets_folder
+from keras_univrep.datasets.dense_zip import DenseZip
+from keras_univrep.datasets.local_folder import local_folder
 
 _CLASSES = (
     *("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car"),
@@ -58,7 +59,7 @@ def camvid(
             f"`pad_to` must be at least the size of the images, {_SIZE}. Received: pad_to={pad_to}."
             " Pass, for example, (192, 256)."
         )
-    path = image_sets_folder(data_dir, "`camvid`") / "camvid" / "camvid_180x240.zip"
+    path = local_folder(data_dir, "camvid") / "camvid" / "camvid_180x240.zip"
     archive = DenseZip(path, tuple(_SPLITS.values()), ("rgb", "seg"), _SIZE, "`camvid`")
     return DenseDomain(
         name="camvid",

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,10 +12,12 @@ from keras_univrep.datasets.decathlon_sources import SOURCES, Pool
 from keras_univrep.datasets.domain import Arrays, Domain
 from keras_univrep.datasets.domain_from_arrays import statistics
 from keras_univrep.datasets.lazy_splits import LazySplits
+from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.pillow_loader import load_pillow
+from keras_univrep.datasets.resize_image import resize_image
 from keras_univrep.datasets.split_cache import read_or_make
+from keras_univrep.datasets.zip_fingerprint import zip_fingerprint
 
-VARIABLE = "KERAS_UNIVREP_DATA"
 _RESIZES = ("square", "shorter")
 _SPLITS = ("train", "validation", "test")
 # Counts up when the rules of splitting or resizing change: older cache files are then not read.
@@ -122,7 +123,11 @@ def decathlon_local(
             f"`names` must hold some of {list(SOURCES)}. Received: {chosen}, unknown: {unknown}. "
             "Pass `names=None` for all."
         )
-    folder = _data_folder(data_dir)
+    folder = local_folder(
+        data_dir,
+        "decathlon_local",
+        "To try without them, `benchmark('five_domains')` ships with the package.",
+    )
     if cache_dir is None:
         home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
         cache_dir = pathlib.Path(home) / "keras_univrep" / "decathlon_local"
@@ -133,24 +138,10 @@ def decathlon_local(
     }
 
 
-def _data_folder(data_dir: str | pathlib.Path | None) -> pathlib.Path:
-    given = os.environ.get(VARIABLE) if data_dir is None else data_dir
-    if not given or not pathlib.Path(given).is_dir():
-        raise FileNotFoundError(
-            "`data_dir`, or the environment variable KERAS_UNIVREP_DATA, must be the folder of the "
-            f"image sets. Received: data_dir={data_dir!r}, KERAS_UNIVREP_DATA="
-            f"{os.environ.get(VARIABLE)!r}. Put each set there as the docstring of "
-            "`decathlon_local` lists them, such as 'cifar100/cifar100.npz'; the sources are in "
-            "`Domain.source`. To try without them, `benchmark('five_domains')` ships with the "
-            "package."
-        )
-    return pathlib.Path(given)
-
-
 def _open(name: str, folder: pathlib.Path, size: int, resize: str, cache: pathlib.Path) -> Domain:
     source = SOURCES[name]
     path = folder / source.file
-    key = f"{_PROTOCOL} {resize} {_fingerprint(path, name)}"
+    key = f"{_PROTOCOL} {resize} {zip_fingerprint(path, name)}"
     file = cache / f"{name}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
     read = functools.partial(
         read_or_make, file, make=functools.partial(_make, name, path, size, resize)
@@ -177,25 +168,9 @@ def _open(name: str, folder: pathlib.Path, size: int, resize: str, cache: pathli
     )
 
 
-def _fingerprint(path: pathlib.Path, name: str) -> str:
-    """Sums up the content of a .zip or .npz file from its directory, which has a CRC a member."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"The file of '{name}' must be in the folder of the image sets. Received: no file "
-            f"'{path}'. Put it there, or leave the set out with `names=`."
-        )
-    try:
-        with zipfile.ZipFile(path) as file:
-            members = [(m.filename, m.CRC, m.file_size) for m in file.infolist()]
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"'{path}' must be a .zip or .npz file. Received: {error}. Fetch it again."
-        ) from error
-    return hashlib.sha256(repr(members).encode()).hexdigest()
-
-
 def _make(name: str, path: pathlib.Path, size: int, resize: str) -> dict[str, np.ndarray]:
     """Reads, divides and resizes a set: what its cache file holds."""
+    load_pillow("`decathlon_local`")
     try:
         pool = SOURCES[name].read(path)
     except (KeyError, ValueError) as error:
@@ -221,21 +196,8 @@ def _resize_and_drop_copies(pool: Pool, size: int, resize: str) -> dict[str, np.
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
             digests.add(digest)
             if digest not in later:
-                images.append(_resized(pixels, size, resize))
+                images.append(resize_image(pixels, size, resize))
                 labels.append(pool.labels[position])
         arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), np.array(labels, "int32")
         later |= digests
     return arrays
-
-
-def _resized(pixels: np.ndarray, size: int, resize: str) -> np.ndarray:
-    pillow = load_pillow("`decathlon_local`")
-    height, width = pixels.shape[:2]
-    box = (0, 0, width, height)
-    if resize == "shorter":
-        side = min(height, width)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-    image = pillow.Image.fromarray(np.ascontiguousarray(pixels))
-    # Pillow widens the bilinear filter when it makes an image smaller: no aliasing.
-    return np.asarray(image.resize((size, size), pillow.Image.Resampling.BILINEAR, box=box))

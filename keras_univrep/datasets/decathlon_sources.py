@@ -4,13 +4,11 @@ import csv
 import dataclasses
 import io
 import pathlib
-import re
-import zipfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_univrep.datasets.pillow_loader import load_pillow
+from keras_univrep.datasets.zip_images import ZipImages
 
 Splits = dict[str, np.ndarray]
 
@@ -79,47 +77,17 @@ def _divide(
     return {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
 
 
-class _ZipImages(Sequence[np.ndarray]):
-    """Image files inside a zip file, decoded to RGB when they are asked for."""
-
-    def __init__(self, file: zipfile.ZipFile, names: list[str]) -> None:
-        self._pillow = load_pillow("`decathlon_local`")
-        self._file, self._names = file, names
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        with self._pillow.Image.open(io.BytesIO(self._file.read(self._names[index]))) as image:
-            return np.asarray(image.convert("RGB"))
-
-
-def _zip_pool(
-    path: pathlib.Path, pattern: str
-) -> tuple[zipfile.ZipFile, list[str], list[re.Match[str]], tuple[str, ...], np.ndarray]:
-    """Lists the images of a zip file whose names match `pattern`, by name, with their labels.
-
-    The pattern's group "label" is the class; classes are numbered in the order of their names.
-    """
-    file = zipfile.ZipFile(path)
-    found = [(name, re.fullmatch(pattern, name)) for name in sorted(file.namelist())]
-    names = [name for name, match in found if match]
-    matches = [match for _, match in found if match]
-    classes = sorted({match["label"] for match in matches})
-    labels = np.array([classes.index(match["label"]) for match in matches], "int32")
-    return file, names, matches, tuple(classes), labels
-
-
 def _tiny_imagenet(path: pathlib.Path) -> Pool:
-    file, names, matches, classes, labels = _zip_pool(
-        path, r"(?P<split>train|val)/(?P<label>n\d+)/[^/]+\.JPEG"
-    )
-    rows = csv.reader(io.StringIO(file.read("classes.tsv").decode()), delimiter="\t")
+    images = ZipImages(path, r"(?P<split>train|val)/(?P<label>n\d+)/[^/]+\.JPEG")
+    rows = csv.reader(io.StringIO(images.text("classes.tsv")), delimiter="\t")
     words = {row[0]: row[1] for row in rows}
-    official = np.array([match["split"] for match in matches])
-    splits = divide(labels, np.flatnonzero(official == "train"), {"validation": 0.2}, "train")
+    class_names = tuple(words[name] for name in images.class_names)
+    official = np.array([match["split"] for match in images.matches])
+    splits = divide(
+        images.labels, np.flatnonzero(official == "train"), {"validation": 0.2}, "train"
+    )
     splits["test"] = np.flatnonzero(official == "val")
-    return Pool(_ZipImages(file, names), labels, tuple(words[name] for name in classes), splits)
+    return Pool(images, images.labels, class_names, splits)
 
 
 def _cifar100(path: pathlib.Path) -> Pool:
@@ -161,15 +129,17 @@ def _daimlerpedcls(path: pathlib.Path) -> Pool:
 
 
 def _dtd10(path: pathlib.Path) -> Pool:
-    file, names, _, classes, labels = _zip_pool(path, r"(?P<label>[^/]+)/[^/]+\.jpg")
-    splits = divide(labels, np.arange(len(names)), {"validation": 1 / 3, "test": 1 / 3}, "train")
-    return Pool(_ZipImages(file, names), labels, classes, splits)
+    images = ZipImages(path, r"(?P<label>[^/]+)/[^/]+\.jpg")
+    shares = {"validation": 1 / 3, "test": 1 / 3}
+    splits = divide(images.labels, np.arange(len(images)), shares, "train")
+    return Pool(images, images.labels, images.class_names, splits)
 
 
 def _flowers17(path: pathlib.Path) -> Pool:
-    file, names, _, classes, labels = _zip_pool(path, r"\d+_(?P<label>[^/]+)/[^/]+\.jpg")
-    splits = divide(labels, np.arange(len(names)), {"validation": 0.25, "test": 0.25}, "train")
-    return Pool(_ZipImages(file, names), labels, classes, splits)
+    images = ZipImages(path, r"\d+_(?P<label>[^/]+)/[^/]+\.jpg")
+    shares = {"validation": 0.25, "test": 0.25}
+    splits = divide(images.labels, np.arange(len(images)), shares, "train")
+    return Pool(images, images.labels, images.class_names, splits)
 
 
 def _omniglot28(path: pathlib.Path) -> Pool:
@@ -200,11 +170,11 @@ def _chars74k36(path: pathlib.Path) -> Pool:
 
 
 def _ucf101_subset(path: pathlib.Path) -> Pool:
-    file, names, matches, classes, labels = _zip_pool(
+    images = ZipImages(
         path, r"dynamic/(?P<split>train|test)/(?P<label>[^/]+)/v_[^/]+_g(?P<group>\d+)_c\d+\.jpg"
     )
-    official = np.array([match["split"] for match in matches])
-    group = np.array([int(match["group"]) for match in matches])
+    official = np.array([match["split"] for match in images.matches])
+    group = np.array([int(match["group"]) for match in images.matches])
     # Clips of a group come from one video: a group is in one split, as in the official lists.
     held_out = np.isin(group, np.unique(group[official == "train"])[:4])
     splits = {
@@ -212,7 +182,7 @@ def _ucf101_subset(path: pathlib.Path) -> Pool:
         "validation": np.flatnonzero((official == "train") & held_out),
         "test": np.flatnonzero(official == "test"),
     }
-    return Pool(_ZipImages(file, names), labels, classes, splits)
+    return Pool(images, images.labels, images.class_names, splits)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import collections
 import io
-import os
 import pathlib
 import struct
 import zipfile
@@ -11,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_univrep.datasets.decathlon_local import VARIABLE
 from keras_univrep.datasets.pillow_loader import load_pillow
 
 _DAMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error, zipfile.BadZipFile)
@@ -158,15 +156,3 @@ class DenseZip:
         raise ValueError(
             f"'{self.path}' must {rule}. Received: {came}. Fetch the archive again, or repair it."
         )
-
-
-def image_sets_folder(data_dir: str | pathlib.Path | None, reader: str) -> pathlib.Path:
-    """Finds the folder of the image sets, given or named by the environment."""
-    given = os.environ.get(VARIABLE) if data_dir is None else data_dir
-    if not given or not pathlib.Path(given).is_dir():
-        raise FileNotFoundError(
-            f"`data_dir`, or the environment variable {VARIABLE}, must be the folder of the image "
-            f"sets. Received: data_dir={data_dir!r}, {VARIABLE}={os.environ.get(VARIABLE)!r}. "
-            f"Pass the folder in which the docstring of {reader} lists the file."
-        )
-    return pathlib.Path(given)

@@ -8,9 +8,9 @@ import uuid
 
 import numpy as np
 
-from keras_univrep.datasets.decathlon_local import _resized
 from keras_univrep.datasets.domain import Arrays
 from keras_univrep.datasets.meta_dataset_images import MetaImages
+from keras_univrep.datasets.resize_image import resize_image
 
 Classes = dict[str, tuple[str, ...]]
 # Counts up when the rules of reading or resizing change: older cache folders are then not read.
@@ -70,7 +70,7 @@ class ImageCache:
                     if self._most is not None and counts[number] >= self._most:
                         continue
                     split, label = owners[number]
-                    files[split].write(_resized(read(), self._size, "square").tobytes())
+                    files[split].write(resize_image(read(), self._size, "square").tobytes())
                     labels[split].append(label)
                     counts[number] += 1
             finally:

@@ -8,15 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_univrep.datasets.decathlon_local import VARIABLE, _fingerprint, _resized
 from keras_univrep.datasets.decathlon_sources import Pool
 from keras_univrep.datasets.domain import Arrays, Domain
 from keras_univrep.datasets.episodes import ClassSampler
 from keras_univrep.datasets.hierarchical_classes import classes_of_one_group
 from keras_univrep.datasets.lazy_splits import LazySplits
+from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.meta_domains import META_SPLITS, MetaDomains
 from keras_univrep.datasets.meta_sources import META_SOURCES
+from keras_univrep.datasets.pillow_loader import load_pillow
+from keras_univrep.datasets.resize_image import resize_image
 from keras_univrep.datasets.split_cache import read_or_make
+from keras_univrep.datasets.zip_fingerprint import zip_fingerprint
 
 # Counts up when the rules of splitting or resizing change: older cache files are then not read.
 _PROTOCOL = 1
@@ -124,7 +127,7 @@ def meta_local(
             f"`names` must hold some of {list(META_SOURCES)}. Received: {chosen}, unknown: "
             f"{unknown}. Pass `names=None` for all."
         )
-    folder = _data_folder(data_dir)
+    folder = local_folder(data_dir, "meta_local")
     if cache_dir is None:
         home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
         cache_dir = pathlib.Path(home) / "keras_univrep" / "meta_local"
@@ -146,22 +149,10 @@ def meta_local(
     )
 
 
-def _data_folder(data_dir: str | pathlib.Path | None) -> pathlib.Path:
-    given = os.environ.get(VARIABLE) if data_dir is None else data_dir
-    if not given or not pathlib.Path(given).is_dir():
-        raise FileNotFoundError(
-            "`data_dir`, or the environment variable KERAS_UNIVREP_DATA, must be the folder of the "
-            f"image sets. Received: data_dir={data_dir!r}, KERAS_UNIVREP_DATA="
-            f"{os.environ.get(VARIABLE)!r}. Put each set there as the docstring of `meta_local` "
-            "lists them, such as 'cifar100/cifar100.npz'; the sources are in `Domain.source`."
-        )
-    return pathlib.Path(given)
-
-
 def _open(name: str, folder: pathlib.Path, size: int, cache: pathlib.Path) -> dict[str, Domain]:
     source = META_SOURCES[name]
     path = folder / source.file
-    key = f"{_PROTOCOL} {_fingerprint(path, name)}"
+    key = f"{_PROTOCOL} {zip_fingerprint(path, name)}"
     file = cache / f"{name}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
     read = functools.partial(read_or_make, file, make=functools.partial(_make, name, path, size))
 
@@ -192,6 +183,7 @@ def _open(name: str, folder: pathlib.Path, size: int, cache: pathlib.Path) -> di
 
 def _make(name: str, path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
     """Reads, divides and resizes a set: what its cache file holds."""
+    load_pillow("`meta_local`")
     try:
         return _resize_and_number(META_SOURCES[name].read(path), size)
     except (KeyError, ValueError, OSError) as error:
@@ -213,7 +205,7 @@ def _resize_and_number(pool: Pool, size: int) -> dict[str, np.ndarray]:
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
             digests.add(digest)
             if digest not in later:
-                images.append(_resized(pixels, size, "square"))
+                images.append(resize_image(pixels, size))
                 labels.append(pool.labels[position])
         classes, own = np.unique(labels, return_inverse=True)
         arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), own.astype("int32")

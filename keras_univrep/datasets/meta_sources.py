@@ -9,14 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_univrep.datasets.decathlon_sources import (
-    SOURCES,
-    Pool,
-    Splits,
-    _zip_pool,
-    _ZipImages,
-    divide,
-)
+from keras_univrep.datasets.decathlon_sources import SOURCES, Pool, Splits, divide
+from keras_univrep.datasets.zip_images import ZipImages
 
 # A 5-way episode of new classes needs so many.
 _LEAST_WAY = 5
@@ -55,15 +49,13 @@ def divide_classes(labels: np.ndarray) -> Splits:
 
 
 def _mini_imagenet(path: pathlib.Path) -> Pool:
-    file, names, matches, classes, labels = _zip_pool(
-        path, r"(?P<split>train|val|test)/(?P<label>n\d+)/[^/]+\.jpg"
-    )
-    official = np.array([match["split"] for match in matches])
+    images = ZipImages(path, r"(?P<split>train|val|test)/(?P<label>n\d+)/[^/]+\.jpg")
+    official = np.array([match["split"] for match in images.matches])
     splits = {
         split: np.flatnonzero(official == folder)
         for split, folder in (("train", "train"), ("validation", "val"), ("test", "test"))
     }
-    return Pool(_ZipImages(file, names), labels, classes, splits)
+    return Pool(images, images.labels, images.class_names, splits)
 
 
 def _omniglot28(path: pathlib.Path) -> Pool:
@@ -88,18 +80,18 @@ def _quickdraw8(path: pathlib.Path) -> Pool:
 
 def _folders(pattern: str) -> Callable[[pathlib.Path], Pool]:
     def read(path: pathlib.Path) -> Pool:
-        file, names, _, classes, labels = _zip_pool(path, pattern)
-        return Pool(_ZipImages(file, names), labels, classes, divide_classes(labels))
+        images = ZipImages(path, pattern)
+        return Pool(images, images.labels, images.class_names, divide_classes(images.labels))
 
     return read
 
 
 def _cars196(path: pathlib.Path) -> Pool:
-    file, names, _, classes, labels = _zip_pool(path, r"(?P<label>\d+)/[^/]+\.jpg")
-    rows = csv.reader(io.StringIO(file.read("classes.tsv").decode()), delimiter="\t")
+    images = ZipImages(path, r"(?P<label>\d+)/[^/]+\.jpg")
+    rows = csv.reader(io.StringIO(images.text("classes.tsv")), delimiter="\t")
     models = {row[0]: row[1] for row in rows}
-    class_names = tuple(models[name] for name in classes)
-    return Pool(_ZipImages(file, names), labels, class_names, divide_classes(labels))
+    class_names = tuple(models[name] for name in images.class_names)
+    return Pool(images, images.labels, class_names, divide_classes(images.labels))
 
 
 def _official_test(path: pathlib.Path) -> Pool:
@@ -112,8 +104,8 @@ def _official_test(path: pathlib.Path) -> Pool:
 
 
 def _all_for_test(path: pathlib.Path) -> Pool:
-    file, names, _, classes, labels = _zip_pool(path, r"(?P<label>[^/]+)/[^/]+\.jpg")
-    return Pool(_ZipImages(file, names), labels, classes, {"test": np.arange(len(labels))})
+    images = ZipImages(path, r"(?P<label>[^/]+)/[^/]+\.jpg")
+    return Pool(images, images.labels, images.class_names, {"test": np.arange(len(images))})
 
 
 @dataclasses.dataclass(frozen=True)

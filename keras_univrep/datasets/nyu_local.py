@@ -11,9 +11,10 @@ import numpy as np
 from keras_univrep.datasets.dense_domain import DenseArrays, DenseDomain
 from keras_univrep.datasets.dense_layouts import choose_tasks
 from keras_univrep.datasets.dense_splits import DenseSplits
-from keras_univrep.datasets.dense_zip import DenseZip, image_sets_folder
+from keras_univrep.datasets.dense_zip import DenseZip
 from keras_univrep.datasets.fit_normals import fit_normals
 from keras_univrep.datasets.hold_out import hold_out, runs
+from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.split_cache import read_or_make
 
 NYU_CLASSES = (
@@ -106,7 +107,7 @@ def nyu_local(
         )
     chosen = choose_tasks(tasks, _KINDS)
     size = (int(image_size[0]), int(image_size[1]))
-    path = image_sets_folder(data_dir, "`nyu_local`") / "nyuv2" / _FILES[size]
+    path = local_folder(data_dir, "nyu_local") / "nyuv2" / _FILES[size]
     archive = DenseZip(path, ("train", "test"), ("rgb", "depth", "seg13"), size, "`nyu_local`")
     if cache_dir is None:
         home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"

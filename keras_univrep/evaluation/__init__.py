@@ -10,6 +10,7 @@ from keras_univrep.evaluation.domain_accuracy import domain_accuracy
 from keras_univrep.evaluation.domain_features import domain_features
 from keras_univrep.evaluation.episodic import evaluate_episodes
 from keras_univrep.evaluation.retrieval import recall_at_k
+from keras_univrep.evaluation.show_table import show_table
 from keras_univrep.evaluation.write_results import write_results
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate_episodes",
     "recall_at_k",
     "score_decathlon_submission",
+    "show_table",
     "write_decathlon_submission",
     "write_results",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_univrep.types import Tensor
 
@@ -18,19 +19,19 @@ CACHE = 2**18
 class _Function(keras.Model):
     """A function in a model's clothes, so that `predict_on_batch` compiles it."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         # Float32 whatever the policy: half precision would round the optimiser's epsilon away.
         super().__init__(name="function", dtype="float32")
         self.function = function
         # TensorFlow runs a graph: its compiler has no fast matrix product on a CPU.
-        self.compile(jit_compile=COMPILES_SHAPES)
+        self.compile(jit_compile=keras.backend.backend() == "jax")
 
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+    def call(self, inputs: Sequence[Tensor]) -> Any:
         return self.function(*inputs)
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(function: Callable[..., Tensor], constants: tuple[tuple[str, Any], ...]) -> _Function:
+def _compiled(function: Callable[..., Any], constants: tuple[tuple[str, Any], ...]) -> _Function:
     return _Function(functools.partial(function, **dict(constants)))
 
 
@@ -42,23 +43,9 @@ def bucket(size: int) -> int:
     return power * 3 // 4 if 8 < power and size <= power * 3 // 4 else power
 
 
-def padded(x: Any, *axes: int) -> Any:
-    """Zeros after the end of some axes, up to `bucket`, where new shapes cost a compilation.
-
-    What comes in must give zeros no say, and what comes out be cut to size.
-
-    Args:
-        x: Array or tensor.
-        *axes: Axes to pad.
-
-    Returns:
-        `x` itself, or a NumPy array.
-    """
-    if not COMPILES_SHAPES:
-        return x
-    widths = [(0, bucket(n) - n if i in axes else 0) for i, n in enumerate(x.shape)]
-    # By NumPy: this is not to be compiled either.
-    return np.pad(keras.ops.convert_to_numpy(x), widths)
+def padded_size(size: int) -> int:
+    """How many samples or classes to make of so many: `bucket` where a new shape costs."""
+    return bucket(size) if COMPILES_SHAPES else size
 
 
 def episodes_at_a_time(x: Tensor, entries: int) -> int | None:
@@ -70,33 +57,56 @@ def episodes_at_a_time(x: Tensor, entries: int) -> int | None:
 
 
 def run_compiled(
-    function: Callable[..., Tensor],
-    inputs: Sequence[Tensor],
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
     batch_size: int | None = None,
     **constants: Any,
-) -> np.ndarray:
+) -> Any:
     """Calls a function compiled, on all episodes or on some at a time.
 
     Args:
         function: A function of a module, `function(*inputs, **constants)`: what it gives and gets
             has the episodes first. It is traced once for each set of shapes and constants.
-        inputs: Tensors (episodes, ...).
+        inputs: Tensors or arrays (episodes, ...).
         batch_size: Episodes at a time, or `None` for all.
         **constants: Hashable arguments that the trace holds fixed. A size that the function makes
             tensors of belongs here: TensorFlow's graph knows none that has changed between calls.
 
     Returns:
-        NumPy array (episodes, ...).
+        NumPy array (episodes, ...), or as many as the function gives.
     """
     model = _compiled(function, tuple(sorted(constants.items())))
+    inputs = [ops.convert_to_tensor(x) for x in inputs]
     episodes = int(inputs[0].shape[0])
     if batch_size is None or batch_size >= episodes:
-        return np.asarray(model.predict_on_batch(list(inputs)))
-    parts: list[np.ndarray] = []
-    for start in range(0, episodes, batch_size):
+        return keras.tree.map_structure(np.asarray, model.predict_on_batch(inputs))
+    parts: list[Any] = []
+    done = 0
+    while done < episodes:
         # The last batch repeats episodes of the one before, so that all have one shape.
-        start = min(start, episodes - batch_size)
-        batch = [x[start : start + batch_size] for x in inputs]
-        skipped = sum(len(part) for part in parts) - start
-        parts.append(np.asarray(model.predict_on_batch(batch))[skipped:])
-    return np.concatenate(parts)
+        start = min(done, episodes - batch_size)
+        found = model.predict_on_batch([x[start : start + batch_size] for x in inputs])
+        cut = functools.partial(_rows_from, start=done - start)
+        parts.append(keras.tree.map_structure(cut, found))
+        done = start + batch_size
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _rows_from(x: Any, start: int) -> np.ndarray:
+    return np.asarray(x)[start:]
+
+
+def run_light(function: Callable[..., Any], inputs: Sequence[Any], **constants: Any) -> Any:
+    """Calls a function of few operations, compiled only where each would compile by itself.
+
+    Args:
+        function: As for `run_compiled`; its inputs need no axis of episodes.
+        inputs: As for `run_compiled`.
+        **constants: As for `run_compiled`.
+
+    Returns:
+        Tensors or NumPy arrays.
+    """
+    if COMPILES_SHAPES:
+        return run_compiled(function, inputs, **constants)
+    return function(*(ops.convert_to_tensor(x) for x in inputs), **constants)

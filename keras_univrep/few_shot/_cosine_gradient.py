@@ -8,17 +8,17 @@ from keras_univrep.types import Tensor
 ABSENT = -1e9
 
 
-def shares_of(one_hot: Tensor, weights: Tensor) -> Tensor:
+def shares_of(one_hot: Tensor, weights: Tensor | None = None) -> Tensor:
     """Share of each sample in the mean of its class, (episodes, samples, classes).
 
     Args:
         one_hot: (episodes, samples, classes); rows of zeros are samples of no class.
-        weights: (episodes, samples).
+        weights: (episodes, samples), or `None` for ones.
 
     Returns:
         Columns that sum to one, or of zeros where a class has no sample.
     """
-    members = one_hot * weights[..., None]
+    members = one_hot if weights is None else one_hot * weights[..., None]
     counts = ops.sum(members, axis=1, keepdims=True)
     return members / ops.where(counts > 0.0, counts, ops.ones_like(counts))
 

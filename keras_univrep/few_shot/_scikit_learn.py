@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_univrep.few_shot._episodes import as_array
+from keras_univrep.few_shot._episodes import Sets, as_array
 
 
 def scikit_learn(module: str) -> Any:
@@ -22,19 +22,25 @@ def scikit_learn(module: str) -> Any:
         ) from error
 
 
-def fit_each(make: Callable[[], Any], x: Any, indices: np.ndarray) -> list[Any]:
-    """A fitted classifier for each episode of x (episodes, samples, channels)."""
-    features = as_array(x).astype("float64")
-    return [make().fit(rows, labels) for rows, labels in zip(features, indices, strict=True)]
-
-
-def answer_each(answer: str, classifiers: list[Any], x: Any) -> np.ndarray:
-    """What a method of each classifier answers, (episodes, samples, classes)."""
-    features = as_array(x).astype("float64")
-    answers = [
-        getattr(classifier, answer)(rows)
-        for classifier, rows in zip(classifiers, features, strict=True)
+def fit_each(make: Callable[[], Any], support: Sets, one_hot: np.ndarray) -> list[Any]:
+    """A fitted classifier for each episode, of its own samples."""
+    features, indices = as_array(support.x).astype("float64"), one_hot.argmax(axis=-1)
+    return [
+        make().fit(rows[:size], labels[:size])
+        for rows, labels, size in zip(features, indices, support.sizes, strict=True)
     ]
-    stacked = np.stack(answers)
-    # Of two classes some methods answer for the second alone.
-    return stacked if stacked.ndim == 3 else np.stack([-stacked, stacked], axis=-1)
+
+
+def answer_each(answer: str, classifiers: list[Any], queries: Sets) -> np.ndarray:
+    """What a method of each classifier answers, (episodes, samples, classes), or zeros."""
+    features = as_array(queries.x).astype("float64")
+    way = max(len(classifier.classes_) for classifier in classifiers)
+    answers = np.zeros((*features.shape[:2], way))
+    for found, classifier, rows, size in zip(
+        answers, classifiers, features, queries.sizes, strict=True
+    ):
+        own = getattr(classifier, answer)(rows[:size])
+        # Of two classes some methods answer for the second alone.
+        own = own if own.ndim == 2 else np.stack([-own, own], axis=-1)
+        found[:size, : own.shape[1]] = own
+    return answers

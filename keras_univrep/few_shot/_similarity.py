@@ -1,5 +1,6 @@
 """How alike two sets of vectors are."""
 
+import math
 from typing import Any
 
 from keras import ops
@@ -30,17 +31,22 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     return ops.matmul(unit_vectors(x), ops.swapaxes(unit_vectors(y), -1, -2))
 
 
-def similarity(kind: str, x: Tensor, y: Tensor) -> Tensor:
+def similarity(kind: str, x: Tensor, y: Tensor, present: Tensor) -> Tensor:
     """Similarities of all pairs, the higher the more alike.
 
     Args:
         kind: One of `SIMILARITIES`; `"euclidean"` is minus the squared distance.
         x: (..., m, channels).
         y: (..., n, channels).
+        present: One for a row of `y` that counts, zero for padding, (..., n).
 
     Returns:
-        Tensor of shape (..., m, n).
+        Tensor of shape (..., m, n), minus infinity in the columns of padding.
     """
+    return ops.where(present[..., None, :] > 0.0, _similarity(kind, x, y, present), -math.inf)
+
+
+def _similarity(kind: str, x: Tensor, y: Tensor, present: Tensor) -> Tensor:
     if kind == "dot":
         return ops.matmul(x, ops.swapaxes(y, -1, -2))
     if kind == "cosine":
@@ -48,7 +54,8 @@ def similarity(kind: str, x: Tensor, y: Tensor) -> Tensor:
     if kind == "correlation":
         return cosine(*(z - ops.mean(z, axis=-1, keepdims=True) for z in (x, y)))
     # About their common centre, where the squares are small and little cancels.
-    centre = ops.mean(y, axis=-2, keepdims=True)
+    shares = present / ops.sum(present, axis=-1, keepdims=True)
+    centre = ops.matmul(shares[..., None, :], y)
     x, y = x - centre, y - centre
     squares = ops.sum(ops.square(x), axis=-1)[..., :, None]
     squares = squares + ops.sum(ops.square(y), axis=-1)[..., None, :]

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.few_shot._compiled import COMPILES_SHAPES
-from keras_univrep.few_shot._cosine_gradient import shares_of
+from keras_univrep.few_shot._cosine_gradient import ABSENT, shares_of
 from keras_univrep.few_shot._similarity import cosine, unit_vectors
 from keras_univrep.types import Tensor
 
@@ -67,35 +67,12 @@ class TransformerHeads(keras.Model):
         for variable in self.trainable_variables:
             variable.assign(arrays[variable.name])
 
-    def selection(self, x: Tensor, one_hot: Tensor) -> Tensor:
-        """Weights of the extractors.
-
-        Args:
-            x: (episodes, samples, extractors, channels).
-            one_hot: (episodes, samples, classes); a class without samples takes no part.
-
-        Returns:
-            A, (episodes, heads, extractors), whose rows sum to one.
-        """
-        extractors, channels = self.sizes
-        shares = shares_of(one_hot, ops.sum(one_hot, axis=-1))
-        means = ops.einsum("enj,enic->ejic", shares, unit_vectors(x))
-        joined = ops.reshape(means, (*ops.shape(means)[:2], extractors * channels))
-        queries = ops.einsum("ejr,hru->ehju", joined, self.query)
-        keys = ops.einsum("ejic,hcu->ehjiu", means, self.key)
-        beta = ops.einsum("ehju,ehjiu->ehji", queries, keys) / channels**0.5
-        present = ops.cast(ops.any(one_hot > 0.0, axis=1), "float32")
-        present = present / ops.sum(present, axis=-1, keepdims=True)
-        return ops.einsum("ehji,ej->ehi", ops.softmax(beta, axis=-1), present)
-
     def call(self, inputs: Sequence[Tensor]) -> Any:
         x, one_hot, queries, query_one_hot = inputs
-        selection = self.selection(x, one_hot)
-        shares = shares_of(one_hot, ops.sum(one_hot, axis=-1))
-        means = ops.matmul(ops.swapaxes(shares, 1, 2), weighted(x, selection))
+        selection, means = attend(x, one_hot, self.query, self.key)
         logits = self.temperature * cosine(weighted(queries, selection), means)
         absent = ops.all(one_hot == 0.0, axis=1, keepdims=True)
-        log_odds = ops.log_softmax(ops.where(absent, -1e9, logits), axis=-1)
+        log_odds = ops.log_softmax(ops.where(absent, ABSENT, logits), axis=-1)
         # Padded queries are of no class.
         losses = -ops.sum(query_one_hot * log_odds, axis=(1, 2)) / ops.sum(
             query_one_hot, axis=(1, 2)
@@ -106,7 +83,37 @@ class TransformerHeads(keras.Model):
         return losses + self.penalty * excess + 0.5 * self.decay * squares
 
 
+def attend(x: Tensor, one_hot: Tensor, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of the extractors, and the class means of g.
+
+    Args:
+        x: (episodes, samples, extractors, channels).
+        one_hot: (episodes, samples, classes); a class without samples takes no part.
+        query: W_q, (heads, extractors * channels, units).
+        key: W_k, (heads, channels, units).
+
+    Returns:
+        A, (episodes, heads, extractors), whose rows sum to one, and means (episodes, classes,
+        heads * channels).
+    """
+    means = ops.einsum("enj,enic->ejic", shares_of(one_hot), unit_vectors(x))
+    joined = ops.reshape(means, (*ops.shape(means)[:2], query.shape[1]))
+    queries = ops.einsum("ejr,hru->ehju", joined, query)
+    # The product with W_k from the side of the queries, which are fewer than the keys.
+    reading = ops.einsum("ehju,hcu->ehjc", queries, key)
+    beta = ops.einsum("ehjc,ejic->ehji", reading, means) / key.shape[1] ** 0.5
+    present = ops.cast(ops.any(one_hot > 0.0, axis=1), "float32")
+    present = present / ops.sum(present, axis=-1, keepdims=True)
+    selection = ops.einsum("ehji,ej->ehi", ops.softmax(beta, axis=-1), present)
+    # A mean of the weighted is the weighted mean.
+    return selection, _joined(ops.einsum("ehi,ejic->ejhc", selection, means))
+
+
 def weighted(x: Tensor, selection: Tensor) -> Tensor:
     """g of all heads, (episodes, samples, heads * channels), from (..., extractors, channels)."""
-    parts = ops.einsum("ehi,enic->enhc", selection, unit_vectors(x))
-    return ops.reshape(parts, (*ops.shape(parts)[:2], selection.shape[1] * x.shape[-1]))
+    return _joined(ops.einsum("ehi,enic->enhc", selection, unit_vectors(x)))
+
+
+def _joined(parts: Tensor) -> Tensor:
+    """The last two axes as one."""
+    return ops.reshape(parts, (*ops.shape(parts)[:2], parts.shape[2] * parts.shape[3]))

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.few_shot._checks import positive_number, whole_number
-from keras_univrep.few_shot._episodes import as_array, one_hot_of, read_features
+from keras_univrep.few_shot._episodes import Sets, as_array, read_features
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.types import Tensor
 
@@ -71,30 +71,34 @@ class CrossTransformer(EpisodicClassifier):
         )
         self.query_batch_size = whole_number("query_batch_size", query_batch_size, 1)
 
-    def _read(self, name: str, features: Any) -> tuple[Any, tuple[int, int], bool]:
-        x, single = read_features(name, features, rank=4)
+    def _read(self, name: str, features: Any) -> Sets:
+        found = read_features(name, features, rank=4)
         for matrix in (self.key, self.value):
-            if matrix is not None and matrix.shape[0] != x.shape[-1]:
+            if matrix is not None and matrix.shape[0] != found.x.shape[-1]:
                 raise ValueError(
                     "`key` and `value` must have a row for each channel. Received: shape="
-                    f"{tuple(matrix.shape)} for {x.shape[-1]} channels. Pass (channels, units)."
+                    f"{tuple(matrix.shape)} for {found.x.shape[-1]} channels. Pass (channels, "
+                    "units)."
                 )
-        return x, tuple(x.shape[:2]), single
+        return found
 
-    def _layout_of(self, x: Any) -> tuple[int, ...]:
+    def _layout_of(self, sets: Sets) -> tuple[int, ...]:
         # The support set and the queries may be of different height and width.
-        return int(x.shape[0]), int(x.shape[-1])
+        return int(sets.x.shape[0]), int(sets.x.shape[-1])
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        x = support.x
         places = _places(x)
-        count = places.shape[2]
         # Of shape (episodes, 1, samples times places, classes).
-        self._members = ops.repeat(one_hot_of(indices), count, axis=1)[:, None] > 0.0
+        members = np.repeat(one_hot, places.shape[2], axis=1)[:, None] > 0.0
+        # A class that an episode has not is compared with all, for finite numbers; they are cut.
+        members |= ~members.any(axis=2, keepdims=True)
+        self._members = ops.convert_to_tensor(members)
         flat = ops.reshape(places, (x.shape[0], -1, x.shape[-1]))
         self._keys, self._values = _mapped(flat, self.key), _mapped(flat, self.value)
 
-    def _answer(self, x: Any) -> Tensor:
-        size = self.query_batch_size
+    def _answer(self, queries: Sets) -> np.ndarray:
+        x, size = queries.x, self.query_batch_size
         parts = [
             as_array(self._scores(_places(x[:, first : first + size])))
             for first in range(0, x.shape[1], size)

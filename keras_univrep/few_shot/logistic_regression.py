@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
 from keras_univrep.few_shot._checks import positive_number, whole_number
+from keras_univrep.few_shot._episodes import Sets
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._scikit_learn import answer_each, fit_each, scikit_learn
-from keras_univrep.types import Tensor
 
 
 class LogisticRegression(EpisodicClassifier):
@@ -54,11 +53,11 @@ class LogisticRegression(EpisodicClassifier):
         self.c = c if c == math.inf else positive_number("c", c)
         self.max_iterations = whole_number("max_iterations", max_iterations, 1)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
         make = scikit_learn("linear_model").LogisticRegression
         self._classifiers = fit_each(
-            functools.partial(make, C=self.c, max_iter=self.max_iterations), x, indices
+            functools.partial(make, C=self.c, max_iter=self.max_iterations), support, one_hot
         )
 
-    def _answer(self, x: Any) -> Tensor:
-        return answer_each("predict_log_proba", self._classifiers, x)
+    def _answer(self, queries: Sets) -> np.ndarray:
+        return answer_each("predict_log_proba", self._classifiers, queries)

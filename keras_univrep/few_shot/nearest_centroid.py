@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_univrep.few_shot._checks import positive_number
-from keras_univrep.few_shot._episodes import class_means, one_hot_of
+from keras_univrep.few_shot._compiled import run_light
+from keras_univrep.few_shot._episodes import Sets, class_means
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import check_similarity, similarity
 from keras_univrep.types import Tensor
@@ -61,8 +63,18 @@ class NearestCentroid(EpisodicClassifier):
         default = 10.0 if similarity in ("cosine", "correlation") else 1.0
         self.scale = default if scale is None else positive_number("scale", scale)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        self._centroids = class_means(x, one_hot_of(indices))
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        self._centroids = run_light(class_means, [support.x, one_hot])
+        self._present = one_hot.any(axis=1).astype("float32")
 
-    def _answer(self, x: Any) -> Tensor:
-        return self.scale * similarity(self.similarity, x, self._centroids)  # li2022 eq. 6, NCC
+    def _answer(self, queries: Sets) -> Any:
+        return run_light(
+            _scores,
+            [queries.x, self._centroids, self._present],
+            kind=self.similarity,
+            scale=self.scale,
+        )
+
+
+def _scores(x: Tensor, centroids: Tensor, present: Tensor, kind: str, scale: float) -> Tensor:
+    return ops.multiply(scale, similarity(kind, x, centroids, present))  # li2022 eq. 6, NCC

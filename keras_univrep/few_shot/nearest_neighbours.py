@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.few_shot._checks import whole_number
-from keras_univrep.few_shot._episodes import as_array, one_hot_of
+from keras_univrep.few_shot._compiled import run_light
+from keras_univrep.few_shot._episodes import Sets, as_array
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import check_similarity, similarity
 from keras_univrep.types import Tensor
@@ -50,26 +51,37 @@ class NearestNeighbours(EpisodicClassifier):
         self.k = whole_number("k", k, 1)
         self.metric = check_similarity("metric", metric, ("euclidean", "cosine"))
 
-    def predict_proba(self, features: Any) -> np.ndarray:
+    def predict_proba(self, features: Any) -> Any:
         """Share of the votes.
 
         Args:
             features: As in `scores`.
 
         Returns:
-            NumPy array (samples, classes) or (episodes, samples, classes) whose rows sum to one.
+            NumPy array (samples, classes) or (episodes, samples, classes), or a list of arrays,
+            whose rows sum to one.
         """
         return self.scores(features)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        if x.shape[1] < self.k:
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        if min(support.sizes) < self.k:
             raise ValueError(
                 "A support set must have `k` samples or more. Received: "
-                f"{x.shape[1]} samples, k={self.k}. Lower `k`."
+                f"{min(support.sizes)} samples, k={self.k}. Lower `k`."
             )
-        self._support, self._one_hot = x, one_hot_of(indices)
+        self._support, self._one_hot = support, one_hot
 
-    def _answer(self, x: Any) -> Tensor:
-        _, nearest = ops.top_k(similarity(self.metric, x, self._support), self.k)
-        episode = np.arange(x.shape[0])[:, None, None]
-        return as_array(self._one_hot)[episode, as_array(nearest)].mean(axis=2)
+    def _answer(self, queries: Sets) -> np.ndarray:
+        nearest = run_light(
+            _nearest,
+            [queries.x, self._support.x, self._support.present],
+            metric=self.metric,
+            k=self.k,
+        )
+        episode = np.arange(len(self._one_hot))[:, None, None]
+        return self._one_hot[episode, as_array(nearest)].mean(axis=2)
+
+
+def _nearest(x: Tensor, support: Tensor, present: Tensor, metric: str, k: int) -> Tensor:
+    """Places of the support samples most like each query, (episodes, queries, k)."""
+    return ops.top_k(similarity(metric, x, support, present), k)[1]

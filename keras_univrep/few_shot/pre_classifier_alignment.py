@@ -10,13 +10,13 @@ from keras import ops
 
 from keras_univrep import backend
 from keras_univrep.few_shot._checks import positive_number, whole_number
-from keras_univrep.few_shot._compiled import episodes_at_a_time, padded, run_compiled
+from keras_univrep.few_shot._compiled import episodes_at_a_time, run_compiled
 from keras_univrep.few_shot._cosine_gradient import (
     cosine_logits,
     cross_entropy_gradient,
     shares_of,
 )
-from keras_univrep.few_shot._episodes import one_hot_of
+from keras_univrep.few_shot._episodes import Sets
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import cosine
 from keras_univrep.types import Tensor
@@ -112,51 +112,43 @@ class PreClassifierAlignment(EpisodicClassifier):
     theta_: np.ndarray
     learning_rates_: np.ndarray
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        one_hot = one_hot_of(indices)
-        self.learning_rates_ = self._rates(x, one_hot, indices)
-        ones = np.ones(indices.shape, "float32")
-        self.theta_ = self._run(_align, x, one_hot, ones, self.learning_rates_)
-        self._ways = int(one_hot.shape[-1])
-        self._support = [padded(x, 1), padded(one_hot, 1, 2)]
-
-    def _answer(self, x: Any) -> Tensor:
-        scores = run_compiled(
-            _scores, [padded(x, 1), *self._support, self.theta_], self.batch_size, scale=self.scale
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        self._support = [support.x, one_hot]
+        channels = int(support.x.shape[-1])
+        self._constants = {"steps": self.steps, "scale": self.scale, "channels": channels}
+        # Theta of so many episodes at a time.
+        self._at_a_time = self.batch_size or episodes_at_a_time(support.x, channels**2)
+        self.learning_rates_ = self._rates(support, one_hot)
+        self.theta_ = run_compiled(
+            _align,
+            [*self._support, support.present, self.learning_rates_],
+            self._at_a_time,
+            **self._constants,
         )
-        return scores[:, : x.shape[1], : self._ways]
 
-    def _run(
-        self, function: Any, x: Any, one_hot: Tensor, weights: np.ndarray, rates: np.ndarray
-    ) -> np.ndarray:
-        """A function of the support set, a few episodes at a time."""
-        channels = int(x.shape[-1])
+    def _answer(self, queries: Sets) -> Any:
         return run_compiled(
-            function,
-            [padded(x, 1), padded(one_hot, 1, 2), *map(_tensor, (padded(weights, 1), rates))],
-            self.batch_size or episodes_at_a_time(x, channels**2),
-            steps=self.steps,
-            scale=self.scale,
-            channels=channels,
+            _scores, [queries.x, *self._support, self.theta_], self.batch_size, scale=self.scale
         )
 
-    def _rates(self, x: Tensor, one_hot: Tensor, indices: np.ndarray) -> np.ndarray:
+    def _rates(self, support: Sets, one_hot: np.ndarray) -> np.ndarray:
         """The rate of each episode, (episodes,)."""
-        episodes = len(indices)
+        episodes = len(one_hot)
         if self.learning_rate != CROSS_VALIDATED:
             rate = RELEASED_RATES.get(self.learning_rate, self.learning_rate)  # type: ignore[arg-type]
             return np.full(episodes, rate, "float32")
-        kept = _kept_samples(indices, self.folds)
-        losses = np.zeros((len(self.candidates), episodes))
-        for index, rate in enumerate(self.candidates):
-            rates = np.full(episodes, rate, "float32")
-            for weights in kept.swapaxes(0, 1):
-                losses[index] += self._run(_held_out_loss, x, one_hot, weights, rates)
-        return np.array(self.candidates, "float32")[np.argmin(losses, axis=0)]
-
-
-def _tensor(x: np.ndarray) -> Tensor:
-    return ops.convert_to_tensor(x, dtype="float32")
+        kept = _kept_samples(one_hot, self.folds)
+        folds, rates = kept.shape[1], self.candidates
+        losses = run_compiled(
+            _held_out_losses,
+            [*self._support, kept * support.present[:, None]],
+            # Together as many runs at a time as without cross validation.
+            max(1, (self._at_a_time or episodes) // (folds * len(rates))),
+            folds=folds,
+            candidates=rates,
+            **self._constants,
+        )
+        return np.array(rates, "float32")[np.argmin(losses, axis=-1)]
 
 
 def _mapped(x: Tensor, theta: Tensor) -> Tensor:
@@ -186,33 +178,51 @@ def _align(
     return backend.adadelta(gradient, identity, rates[:, None, None], steps)
 
 
-def _held_out_loss(
+def _held_out_losses(
     x: Tensor,
     one_hot: Tensor,
-    weights: Tensor,
-    rates: Tensor,
+    kept: Tensor,
+    folds: int,
+    candidates: tuple[float, ...],
     steps: int,
     scale: float,
     channels: int,
 ) -> Tensor:
-    """Summed cross-entropy of the samples of weight zero, (episodes,)."""
+    """Summed cross-entropy of the samples left out, at each rate, (episodes, candidates).
+
+    Args:
+        x: (episodes, samples, channels).
+        one_hot: (episodes, samples, classes).
+        kept: One for the samples that a fold learns from, (episodes, folds, samples).
+        folds: Their number.
+        candidates: Rates.
+        steps: Steps of Adadelta.
+        scale: Factor of the cosine.
+        channels: Their number.
+    """
+    episodes, count = ops.shape(kept)[0], len(candidates)
+    # Each rate and fold is an episode of its own, beside the others of the same.
+    x, one_hot = (ops.repeat(part, count * folds, axis=0) for part in (x, one_hot))
+    weights = ops.reshape(ops.tile(kept, (1, count, 1)), ops.shape(x)[:2])
+    rates = ops.tile(np.repeat(np.array(candidates, "float32"), folds), (episodes,))
     theta = _align(x, one_hot, weights, rates, steps, scale, channels)
     logits = cosine_logits(_mapped(x, theta), shares_of(one_hot, weights), scale)
     log_odds = ops.sum(one_hot * ops.log_softmax(logits, axis=-1), axis=-1)
-    return ops.sum((weights - 1.0) * log_odds, axis=1)
+    losses = ops.sum((weights - 1.0) * log_odds, axis=1)
+    return ops.sum(ops.reshape(losses, (episodes, count, folds)), axis=-1)
 
 
 def _scores(x: Tensor, support: Tensor, one_hot: Tensor, theta: Tensor, scale: float) -> Tensor:
     """Scaled cosines of queries to the class means, (episodes, queries, classes)."""
-    shares = shares_of(one_hot, ops.sum(one_hot, axis=-1))
+    shares = shares_of(one_hot)
     # Of the mapped samples, as a mean of the mapped is the map of the mean.
     means = _mapped(ops.matmul(ops.swapaxes(shares, 1, 2), support), theta)
     return scale * cosine(_mapped(x, theta), means)  # li2022 eq. 6, NCC
 
 
-def _kept_samples(indices: np.ndarray, folds: int) -> np.ndarray:
+def _kept_samples(one_hot: np.ndarray, folds: int) -> np.ndarray:
     """Ones for the samples that a fold learns from, (episodes, folds, samples)."""
-    same = indices[:, :, None] == indices[:, None, :]
+    same = one_hot @ one_hot.swapaxes(1, 2) > 0.0
     place = np.tril(same, -1).sum(axis=-1)
     sizes = same.sum(axis=-1)
     folds = min(folds, int(sizes.max()))

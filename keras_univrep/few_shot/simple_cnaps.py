@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from keras import ops
 
-from keras_univrep.few_shot._episodes import one_hot_of
+from keras_univrep.few_shot._compiled import episodes_at_a_time, run_compiled
+from keras_univrep.few_shot._episodes import Sets
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.layers.class_gaussians import class_gaussians, mahalanobis_scores
 from keras_univrep.types import Tensor
@@ -65,10 +67,21 @@ class SimpleCNAPS(EpisodicClassifier):
             )
         self.one_shot = one_shot
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        self._means, self._factors = class_gaussians(
-            x, one_hot_of(indices), released=self.one_shot == "released"
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        way, channels = one_hot.shape[-1], int(support.x.shape[-1])
+        self._batch_size = episodes_at_a_time(support.x, way * channels**2)
+        self._gaussians = run_compiled(
+            _gaussians,
+            [support.x, one_hot],
+            self._batch_size,
+            released=self.one_shot == "released",
+            channels=channels,
         )
 
-    def _answer(self, x: Any) -> Tensor:
-        return mahalanobis_scores(x, self._means, self._factors)
+    def _answer(self, queries: Sets) -> Any:
+        return run_compiled(mahalanobis_scores, [queries.x, *self._gaussians], self._batch_size)
+
+
+def _gaussians(x: Tensor, one_hot: Tensor, released: bool, channels: int) -> tuple[Tensor, Tensor]:
+    x = ops.reshape(x, (*ops.shape(x)[:2], channels))
+    return class_gaussians(x, one_hot, released)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from keras_univrep.few_shot._checks import positive_number
+from keras_univrep.few_shot._episodes import Sets
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._scikit_learn import answer_each, fit_each, scikit_learn
-from keras_univrep.types import Tensor
 
 
 class SupportVectorMachine(EpisodicClassifier):
@@ -53,7 +51,7 @@ class SupportVectorMachine(EpisodicClassifier):
     def __init__(self, c: float = 1.0) -> None:
         self.c = positive_number("c", c)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
         pipeline, preprocessing, svm = (
             scikit_learn(name) for name in ("pipeline", "preprocessing", "svm")
         )
@@ -61,9 +59,9 @@ class SupportVectorMachine(EpisodicClassifier):
             lambda: pipeline.make_pipeline(
                 preprocessing.StandardScaler(), svm.SVC(kernel="linear", C=self.c)
             ),
-            x,
-            indices,
+            support,
+            one_hot,
         )
 
-    def _answer(self, x: Any) -> Tensor:
-        return answer_each("decision_function", self._classifiers, x)
+    def _answer(self, queries: Sets) -> np.ndarray:
+        return answer_each("decision_function", self._classifiers, queries)

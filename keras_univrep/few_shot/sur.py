@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from keras import ops
 
 from keras_univrep.few_shot import _adadelta
 from keras_univrep.few_shot._checks import positive_number, whole_number
-from keras_univrep.few_shot._compiled import padded, run_compiled
-from keras_univrep.few_shot._episodes import class_means, one_hot_of, read_features
+from keras_univrep.few_shot._compiled import run_compiled, run_light
+from keras_univrep.few_shot._cosine_gradient import ABSENT
+from keras_univrep.few_shot._episodes import ONE, Sets, class_means, read_features
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import unit_vectors
 from keras_univrep.types import Tensor
@@ -82,8 +83,9 @@ class SUR(EpisodicClassifier):
         Args:
             features: A mapping from the name of each extractor to its features, (samples,
                 channels) or (episodes, samples, channels), whose channels may differ; or an array
-                (samples, extractors, channels) or (episodes, samples, extractors, channels).
-            labels: (samples,) or (episodes, samples), integers or strings.
+                (samples, extractors, channels) or (episodes, samples, extractors, channels). For
+                episodes of different sizes a list of arrays takes the place of an array.
+            labels: (samples,) or (episodes, samples) or a list, integers or strings.
 
         Returns:
             The estimator itself, with `classes_`, and with `selection_` (extractors,) or
@@ -93,109 +95,117 @@ class SUR(EpisodicClassifier):
             ValueError: As every estimator, and if extractors differ in episodes or samples.
         """
         super().fit(features, labels)
-        self.selection_ = self._selection[0] if self._single else self._selection
+        self.selection_ = self._selection[0] if self._form == ONE else self._selection
         return self
 
-    def _read(self, name: str, features: Any) -> tuple[Any, tuple[int, int], bool]:
+    def _read(self, name: str, features: Any) -> Sets:
         if not isinstance(features, Mapping):
-            x, single = read_features(name, features, rank=3)
-            blocks = [x[:, :, index] for index in range(x.shape[2])]
-            names: tuple = tuple(range(len(blocks)))
-        else:
-            if not features:
-                raise ValueError(
-                    f"`{name}` must hold at least one extractor. Received: an empty mapping. "
-                    "Map the name of each extractor to its features."
-                )
-            read = {key: read_features(f"{name}[{key!r}]", x) for key, x in features.items()}
-            names, blocks = tuple(read), [x for x, _ in read.values()]
-            single = all(flag for _, flag in read.values())
-            shapes = {key: tuple(x.shape) for key, (x, _) in read.items()}
-            if len({(shape[:2], read[key][1]) for key, shape in shapes.items()}) > 1:
-                raise ValueError(
-                    "Extractors must have the same episodes and samples. Received: "
-                    f"(episodes, samples, channels) of {shapes}. Extract the same images by each."
-                )
-        self._reading = names
-        return [unit_vectors(block) for block in blocks], tuple(blocks[0].shape[:2]), single
+            joined = read_features(name, features, rank=3)
+            blocks = [joined.x[:, :, index] for index in range(joined.x.shape[2])]
+            self._reading: tuple = tuple(range(len(blocks)))
+            return Sets(blocks, joined.sizes, joined.form)
+        if not features:
+            raise ValueError(
+                f"`{name}` must hold at least one extractor. Received: an empty mapping. "
+                "Map the name of each extractor to its features."
+            )
+        read = {key: read_features(f"{name}[{key!r}]", x) for key, x in features.items()}
+        sizes = {key: (own.form, own.sizes) for key, own in read.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                "Extractors must have the same episodes and samples. Received: samples of each "
+                f"episode {sizes}. Extract the same images by each."
+            )
+        self._reading = tuple(read)
+        first = next(iter(read.values()))
+        return Sets([own.x for own in read.values()], first.sizes, first.form)
 
-    def _layout_of(self, x: Any) -> tuple:
-        return (int(x[0].shape[0]), self._reading, *(int(block.shape[-1]) for block in x))
+    def _layout_of(self, sets: Sets) -> tuple[Any, ...]:
+        return len(sets.sizes), self._reading, *(int(block.shape[-1]) for block in sets.x)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        one_hot = one_hot_of(indices)
-        self._centroids = [class_means(block, one_hot) for block in x]
-        rate = self.learning_rate or 3000.0 / one_hot.shape[-1]
-        mixed, of_features, of_centroids = self._products(x)
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        ways = one_hot.any(axis=1).sum(axis=-1, keepdims=True)
+        rates = 3000.0 / ways if self.learning_rate is None else ways * 0.0 + self.learning_rate
+        self._centroids = run_light(_unit_means, [one_hot, *support.x])
         self._selection = run_compiled(
             _select,
-            [
-                padded(mixed, 1, 2),
-                padded(of_features, 1),
-                padded(of_centroids, 1),
-                padded(one_hot, 1, 2),
-                ops.convert_to_tensor(np.full((len(indices), 1), rate, "float32")),
-            ],
+            [one_hot, rates.astype("float32"), *self._centroids, *support.x],
             steps=self.steps,
             scale=self.scale,
-            extractors=len(x),
+            extractors=len(support.x),
         )
 
-    def _answer(self, x: Any) -> Tensor:
-        selection = ops.convert_to_tensor(self._selection)
-        return _logits(*self._products(x), selection, self.scale)
-
-    def _products(self, x: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Products of features and centroids, and of each with itself, by extractor (last axis)."""
-        pairs = list(zip(x, self._centroids, strict=True))
-        mixed = [ops.matmul(block, ops.swapaxes(centroid, 1, 2)) for block, centroid in pairs]
-        of_features = [ops.sum(ops.square(block), axis=-1) for block, _ in pairs]
-        of_centroids = [ops.sum(ops.square(centroid), axis=-1) for _, centroid in pairs]
-        return ops.stack(mixed, -1), ops.stack(of_features, -1), ops.stack(of_centroids, -1)
+    def _answer(self, queries: Sets) -> Any:
+        return run_light(
+            _scores,
+            [self._selection, *self._centroids, *queries.x],
+            scale=self.scale,
+            extractors=len(queries.x),
+        )
 
 
-def _logits(
-    mixed: Tensor, of_features: Tensor, of_centroids: Tensor, selection: Tensor, scale: float
-) -> Tensor:
+def _unit_means(one_hot: Tensor, *blocks: Tensor) -> tuple[Tensor, ...]:
+    """Class means of the unit features of each extractor, (episodes, classes, channels)."""
+    return tuple(class_means(unit_vectors(block), one_hot) for block in blocks)
+
+
+def _products(centroids: Sequence[Tensor], blocks: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Products of features and centroids, and of each with itself, by extractor (last axis)."""
+    pairs = [(unit_vectors(x), own) for x, own in zip(blocks, centroids, strict=True)]
+    mixed = [ops.matmul(x, ops.swapaxes(own, 1, 2)) for x, own in pairs]
+    of_features = [ops.sum(ops.square(x), axis=-1) for x, _ in pairs]
+    of_centroids = [ops.sum(ops.square(own), axis=-1) for _, own in pairs]
+    return ops.stack(mixed, -1), ops.stack(of_features, -1), ops.stack(of_centroids, -1)
+
+
+def _scores(selection: Tensor, *tensors: Tensor, scale: float, extractors: int) -> Tensor:
+    """Scaled cosines of queries to class means, from `_unit_means` and the queries' features."""
+    products = _products(tensors[:extractors], tensors[extractors:])
+    return _logits(products, selection, scale)
+
+
+def _logits(products: tuple[Tensor, ...], selection: Tensor, scale: float) -> Tensor:
     """Scaled cosines of the weighted concatenations.
 
     Args:
-        mixed: Products of features and centroids, (episodes, samples, classes, extractors).
-        of_features: Squared norms, (episodes, samples, extractors).
-        of_centroids: Squared norms, (episodes, classes, extractors).
+        products: What `_products` gave: of features and centroids, (episodes, samples, classes,
+            extractors), and their squared norms, (episodes, samples or classes, extractors).
         selection: Weights, (episodes, extractors).
         scale: Factor of the cosine.
 
     Returns:
         Tensor of shape (episodes, samples, classes).
     """
+    mixed, of_features, of_centroids = products
     # Relative to the largest: the cosine is the same, and no square underflows.
     weights = ops.square(selection / ops.max(selection, axis=-1, keepdims=True))[:, None]
-    products = ops.sum(mixed * weights[:, None], axis=-1)
+    sums = ops.sum(mixed * weights[:, None], axis=-1)
     norms = ops.sum(of_features * weights, axis=-1)[:, :, None]
     norms = norms * ops.sum(of_centroids * weights, axis=-1)[:, None, :]
-    return scale * products * ops.rsqrt(ops.where(norms > 0.0, norms, ops.ones_like(norms)))
+    return scale * sums * ops.rsqrt(ops.where(norms > 0.0, norms, ops.ones_like(norms)))
 
 
 def _select(
-    mixed: Tensor,
-    of_features: Tensor,
-    of_centroids: Tensor,
-    one_hot: Tensor,
-    rate: Tensor,
-    steps: int,
-    scale: float,
-    extractors: int,
+    one_hot: Tensor, rate: Tensor, *tensors: Tensor, steps: int, scale: float, extractors: int
 ) -> Tensor:
-    """The weights of the extractors of each episode, (episodes, extractors)."""
+    """The weights of the extractors of each episode, (episodes, extractors).
 
+    Args:
+        one_hot: (episodes, samples, classes).
+        rate: Of Adadelta, (episodes, 1).
+        *tensors: What `_unit_means` gave, then the features of each extractor.
+        steps: Steps of Adadelta.
+        scale: Factor of the cosine.
+        extractors: Their number.
+    """
+    products = _products(tensors[:extractors], tensors[extractors:])
     # Samples of no class and classes of no sample are padding.
     absent = ops.all(one_hot == 0.0, axis=1, keepdims=True)
     shares = one_hot / ops.sum(one_hot, axis=(1, 2), keepdims=True)
 
     def loss(mu: Tensor) -> Tensor:
-        logits = _logits(mixed, of_features, of_centroids, ops.sigmoid(mu), scale)
-        return -ops.sum(shares * ops.log_softmax(ops.where(absent, -1e9, logits), axis=-1))
+        logits = _logits(products, ops.sigmoid(mu), scale)
+        return -ops.sum(shares * ops.log_softmax(ops.where(absent, ABSENT, logits), axis=-1))
 
-    start = ops.zeros((ops.shape(mixed)[0], extractors))
+    start = ops.zeros((ops.shape(one_hot)[0], extractors))
     return ops.sigmoid(_adadelta.minimize(loss, start, rate, steps))

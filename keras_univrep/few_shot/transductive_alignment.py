@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.few_shot._checks import whole_number
-from keras_univrep.few_shot._compiled import padded, run_compiled
+from keras_univrep.few_shot._compiled import run_compiled
 from keras_univrep.few_shot._cosine_gradient import shares_of
-from keras_univrep.few_shot._episodes import one_hot_of
+from keras_univrep.few_shot._episodes import Sets
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import cosine
 from keras_univrep.few_shot.pre_classifier_alignment import PreClassifierAlignment
@@ -81,22 +81,33 @@ class TransductiveAlignment(EpisodicClassifier):
         self.alignment = alignment
         self.refinements = whole_number("refinements", refinements, 0)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        self.alignment.fit(x, indices)
-        one_hot = one_hot_of(indices)
-        self._ways = int(one_hot.shape[-1])
-        self._support = [padded(x, 1), padded(one_hot, 1, 2)]
+    def fit(self, features: Any, labels: Any) -> TransductiveAlignment:
+        """Aligns support sets.
 
-    def _answer(self, x: Any) -> Tensor:
-        present = ops.convert_to_tensor(padded(np.ones(tuple(x.shape[:2]), "float32"), 1))
-        scores = run_compiled(
+        Args:
+            features: As every estimator.
+            labels: As every estimator.
+
+        Returns:
+            The estimator itself, with `classes_`; its `alignment` is fitted as well.
+
+        Raises:
+            ValueError: As every estimator.
+        """
+        self.alignment.fit(features, labels)
+        return super().fit(features, labels)
+
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        self._support = [support.x, one_hot]
+
+    def _answer(self, queries: Sets) -> Any:
+        return run_compiled(
             _refined_scores,
-            [padded(x, 1), present, *self._support, self.alignment.theta_],
+            [queries.x, queries.present, *self._support, self.alignment.theta_],
             self.alignment.batch_size,
             scale=self.alignment.scale,
             refinements=self.refinements,
         )
-        return scores[:, : x.shape[1], : self._ways]
 
 
 def _refined_scores(
@@ -122,7 +133,7 @@ def _refined_scores(
     theta = ops.swapaxes(theta, 1, 2)
     z = ops.matmul(x, theta)
     counts = ops.sum(one_hot, axis=1)[..., None]
-    shares = shares_of(one_hot, ops.sum(one_hot, axis=-1))
+    shares = shares_of(one_hot)
     of_support = ops.matmul(ops.matmul(ops.swapaxes(shares, 1, 2), support), theta)
     means = of_support
     # A class without a sample is padding and takes no part.

@@ -10,11 +10,18 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.few_shot._checks import positive_number, whole_number
-from keras_univrep.few_shot._compiled import padded
-from keras_univrep.few_shot._episodes import class_means, one_hot_of, read_features, read_labels
+from keras_univrep.few_shot._compiled import run_light
+from keras_univrep.few_shot._episodes import (
+    ONE,
+    Sets,
+    as_array,
+    read_features,
+    read_labels,
+    rows_of,
+)
 from keras_univrep.few_shot._episodic_classifier import EpisodicClassifier
 from keras_univrep.few_shot._similarity import cosine
-from keras_univrep.few_shot._transformer_heads import TransformerHeads, weighted
+from keras_univrep.few_shot._transformer_heads import TransformerHeads, attend, weighted
 from keras_univrep.types import Tensor
 
 
@@ -94,8 +101,8 @@ class URT(EpisodicClassifier):
 
         Args:
             episodes: Support features, support labels, query features and query labels of an
-                episode, (samples, extractors, channels) and (samples,), or of many of equal size
-                that make one step together, with an axis in front.
+                episode, (samples, extractors, channels) and (samples,), or of many that make one
+                step together: with an axis in front, or as lists of arrays if their sizes differ.
             learning_rate: Of Adam, at the start; it falls along a cosine to zero.
             weight_decay: Of every weight, as PyTorch's Adam has it: half the squares in the loss.
             steps: Number of steps of the schedule; `None` for the number of episodes, which then
@@ -114,12 +121,11 @@ class URT(EpisodicClassifier):
         steps = whole_number("steps", steps, 1)
         self.history_: list[float] = []
         for support, labels, queries, query_labels in episodes:
-            x, one_hot, q, q_one_hot = _training_sets(support, labels, queries, query_labels)
-            transformer = self._transformer_for(tuple(x.shape[2:]))
+            inputs = _training_sets(support, labels, queries, query_labels)
+            transformer = self._transformer_for(tuple(inputs[0].shape[2:]))
             if not self.history_:
                 transformer.prepare(learning_rate, weight_decay, steps)
-            inputs = [padded(x, 1), padded(one_hot, 1, 2), padded(q, 1), padded(q_one_hot, 1, 2)]
-            loss = transformer.train_on_batch(inputs, np.zeros(x.shape[0], "float32"))
+            loss = transformer.train_on_batch(inputs, np.zeros(len(inputs[0]), "float32"))
             self.history_.append(float(loss))
         if not self.history_:
             raise ValueError(
@@ -162,29 +168,28 @@ class URT(EpisodicClassifier):
         loaded._transformer_for((extractors, channels)).assign(weights)
         return loaded
 
-    def _read(self, name: str, features: Any) -> tuple[Any, tuple[int, int], bool]:
-        x, single = read_features(name, features, rank=3)
-        return x, tuple(x.shape[:2]), single
+    def _read(self, name: str, features: Any) -> Sets:
+        return read_features(name, features, rank=3)
 
-    def _learn(self, x: Any, indices: np.ndarray) -> None:
-        transformer = self._trained()
+    def _learn(self, support: Sets, one_hot: np.ndarray) -> None:
+        transformer, x = self._trained(), support.x
         if tuple(x.shape[2:]) != transformer.sizes:
             raise ValueError(
                 "Features must have the extractors and channels of the training. Received: "
                 f"(extractors, channels)={tuple(x.shape[2:])} after {transformer.sizes}. "
                 "Train anew, or extract by the same networks."
             )
-        one_hot = one_hot_of(indices)
-        self._selection = transformer.selection(x, one_hot)
-        self._centroids = class_means(weighted(x, self._selection), one_hot)
-        self._scale = float(transformer.arrays()["temperature"])
+        weights = [transformer.query, transformer.key]
+        self._selection, self._centroids = run_light(attend, [x, one_hot, *weights])
+        self._scale = float(ops.convert_to_numpy(transformer.temperature))
 
     def fit(self, features: Any, labels: Any) -> URT:
         """Weighs the extractors for support sets.
 
         Args:
-            features: (samples, extractors, channels), or (episodes, samples, extractors, channels).
-            labels: (samples,) or (episodes, samples), integers or strings.
+            features: (samples, extractors, channels), or (episodes, samples, extractors, channels),
+                or a list of arrays (samples, extractors, channels).
+            labels: (samples,) or (episodes, samples) or a list, integers or strings.
 
         Returns:
             The estimator itself, with `classes_`, and with `selection_` (heads, extractors) or
@@ -195,12 +200,13 @@ class URT(EpisodicClassifier):
             ValueError: As every estimator, and if extractors or channels are not those trained on.
         """
         super().fit(features, labels)
-        selection = ops.convert_to_numpy(self._selection)
-        self.selection_ = selection[0] if self._single else selection
+        selection = as_array(self._selection)
+        self.selection_ = selection[0] if self._form == ONE else selection
         return self
 
-    def _answer(self, x: Any) -> Tensor:
-        return self._scale * cosine(weighted(x, self._selection), self._centroids)
+    def _answer(self, queries: Sets) -> Any:
+        found = run_light(_cosines, [queries.x, self._selection, self._centroids])
+        return self._scale * as_array(found)
 
     def _trained(self) -> TransformerHeads:
         if self._transformer is None:
@@ -224,21 +230,24 @@ class URT(EpisodicClassifier):
         return self._transformer
 
 
-def _training_sets(
-    support: Any, labels: Any, queries: Any, query_labels: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _cosines(x: Tensor, selection: Tensor, centroids: Tensor) -> Tensor:
+    return cosine(weighted(x, selection), centroids)
+
+
+def _training_sets(support: Any, labels: Any, queries: Any, query_labels: Any) -> list[Any]:
     """Features and one-hot labels of support sets and of queries, in the support set's order."""
-    x, _ = read_features("support", support, rank=3)
-    q, _ = read_features("queries", queries, rank=3)
-    classes, indices = read_labels(labels, tuple(x.shape[:2]))
-    wanted = np.asarray(
-        ops.convert_to_numpy(query_labels) if ops.is_tensor(query_labels) else query_labels
-    ).reshape(len(classes), -1)
-    same = wanted[:, :, None] == classes[:, None, :]
-    if same.shape[:2] != tuple(q.shape[:2]) or not same.any(axis=-1).all():
-        raise ValueError(
-            "Every query must have a label, of a class of its support set. Received: "
-            f"query labels of shape {wanted.shape} for queries of shape {tuple(q.shape)}, classes "
-            f"{classes.tolist()}. Sample support set and queries from the same classes."
-        )
-    return x, one_hot_of(indices), q, ops.convert_to_tensor(same.astype("float32"))
+    x = read_features("support", support, rank=3)
+    q = read_features("queries", queries, rank=3)
+    classes, one_hot = read_labels(labels, x)
+    wanted = rows_of("query_labels", query_labels, q)
+    q_one_hot = np.zeros((len(wanted), q.length, one_hot.shape[-1]), "float32")
+    for found, own, known in zip(q_one_hot, wanted, classes, strict=True):
+        same = own[:, None] == known
+        if not same.any(axis=-1).all():
+            raise ValueError(
+                "Every query must be of a class of its support set. Received: query labels "
+                f"{sorted(set(own.tolist()))}, classes {known.tolist()}. Sample support set and "
+                "queries from the same classes."
+            )
+        found[: len(own), : len(known)] = same
+    return [x.x, one_hot, q.x, q_one_hot]

@@ -114,16 +114,21 @@ class CKA(keras.losses.Loss):
                     "`keras.layers.Flatten`, or use `NormalizedL2` to compare every position."
                 )
         check_same_batch("CKA", y_true, y_pred)
-        features = [at_least_float32(x) for x in (y_pred, y_true)]
-        if self.normalize:
-            features = [unit_vectors(x, axis=-1) for x in features]
-        if self.kernel == "linear":
-            P, T = (_centred_gram(x) for x in features)
-            value = 1.0 - ops.sum(P * T) / _scale(_hsic(P, P), _hsic(T, T))  # li2022 eq. 5
-        else:
-            value = with_gradients(_rbf_loss, features)
+        value = _losses(y_true, y_pred, self.kernel, self.normalize)
         # One value, but not a scalar: Keras then divides by the replicas of a TensorFlow strategy.
         return ops.reshape(value, (1,))
+
+    def each(self, teachers: Tensor, students: Tensor) -> Tensor:
+        """The loss of each of several mini-batches of equal size, with the gradients of `call`.
+
+        Args:
+            teachers: Features (mini-batches, batch, channels), all sizes known.
+            students: Likewise; the number of channels may differ.
+
+        Returns:
+            Tensor of shape (mini-batches,).
+        """
+        return _losses(teachers, students, self.kernel, self.normalize)[:, 0, 0]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -134,13 +139,34 @@ class CKA(keras.losses.Loss):
         }
 
 
+def _losses(teacher: Tensor, student: Tensor, kernel: str, normalize: bool) -> Tensor:
+    """The loss of one mini-batch, or of each of many of equal size.
+
+    Args:
+        teacher: (..., batch, channels), with no axis in front or one.
+        student: (..., batch, channels).
+        kernel: As for `CKA`.
+        normalize: As for `CKA`.
+
+    Returns:
+        Tensor of shape (..., 1, 1).
+    """
+    features = [at_least_float32(x) for x in (student, teacher)]
+    if normalize:
+        features = [unit_vectors(x, axis=-1) for x in features]
+    if kernel == "rbf":
+        return with_gradients(_rbf_loss, features)
+    P, T = (_gram(_centred(x)) for x in features)
+    return 1.0 - _hsic(P, T) / _scale(_hsic(P, P), _hsic(T, T))  # li2022 eq. 5
+
+
 def _rbf_loss(student: Tensor, teacher: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]]]:
     """The loss with the RBF kernel, and its gradients: three products of matrices in all."""
     P, pull_student = _rbf_kernel(student)
     T, pull_teacher = _rbf_kernel(teacher)
-    p, t, both = _hsic(P, P), _hsic(T, T), ops.sum(P * T)
+    p, t = _hsic(P, P), _hsic(T, T)
     scale = _scale(p, t)
-    cka = both / scale  # li2022 eq. 5
+    cka = _hsic(P, T) / scale  # li2022 eq. 5
 
     def of_kernel(own: Tensor, other: Tensor, hsic: Tensor) -> Tensor:
         """Gradient of `cka` with respect to a kernel matrix."""
@@ -158,32 +184,35 @@ def _rbf_loss(student: Tensor, teacher: Tensor) -> tuple[Tensor, list[Callable[[
 def _rbf_kernel(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Centred kernel matrix of rows, and the gradient of `x` for one of that matrix."""
     # Distances do not see a shift, and rounding is smaller around the mean.
-    centred = x - ops.mean(x, axis=0, keepdims=True)
-    distances = _squared_distances(x, ops.matmul(centred, ops.transpose(centred)))
-    pairs = ops.cast(_pairs(ops.stop_gradient(distances)), "float32")
-    bandwidth = ops.cast(lower_median(pairs, mask=pairs > 0), x.dtype)
+    centred = _centred(x)
+    distances = _squared_distances(x, _gram(centred))
+    bandwidth = ops.cast(_median(ops.stop_gradient(distances)), x.dtype)
     bandwidth = ops.stop_gradient(ops.maximum(bandwidth, SMALLEST))
     kernel = ops.exp(distances * (-0.5 / bandwidth))
-    rows = ops.mean(kernel, axis=0, keepdims=True)
+    rows = ops.mean(kernel, axis=-2, keepdims=True)
 
     def pull(cotangent: Tensor) -> Tensor:
         # The sign leaves out what counts as a distance of zero. All matrices are symmetric.
         weights = cotangent * kernel * ops.sign(distances)
-        spread = ops.matmul(weights, centred) - ops.sum(weights, axis=1, keepdims=True) * centred
+        spread = ops.matmul(weights, centred) - ops.sum(weights, axis=-1, keepdims=True) * centred
         return spread * (2.0 / bandwidth)
 
-    return kernel - (rows - ops.mean(rows)) - ops.transpose(rows), pull
+    mean = ops.mean(rows, axis=-1, keepdims=True)
+    return kernel - (rows - mean) - ops.swapaxes(rows, -1, -2), pull
 
 
-def _centred_gram(x: Tensor) -> Tensor:
-    """Centred kernel matrix of the linear kernel: centring the rows is centring the matrix."""
-    centred = x - ops.mean(x, axis=0, keepdims=True)
-    return ops.matmul(centred, ops.transpose(centred))
+def _centred(x: Tensor) -> Tensor:
+    return x - ops.mean(x, axis=-2, keepdims=True)
+
+
+def _gram(centred: Tensor) -> Tensor:
+    """Kernel matrix of the linear kernel: centring the rows is centring the matrix."""
+    return ops.matmul(centred, ops.swapaxes(centred, -1, -2))
 
 
 def _hsic(first: Tensor, second: Tensor) -> Tensor:
     """Biased HSIC of two centred kernels; with `tr(A B) = sum(A * B)` for symmetric matrices."""
-    return ops.sum(first * second)
+    return ops.sum(first * second, axis=(-2, -1), keepdims=True)
 
 
 def _scale(first: Tensor, second: Tensor) -> Tensor:
@@ -192,14 +221,30 @@ def _scale(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _squared_distances(x: Tensor, gram: Tensor) -> Tensor:
-    """Squared distances between rows, `(batch, batch)`, exactly zero where rounding hides them."""
+    """Squared distances between rows, (..., batch, batch), exactly zero where rounding hides them.
+
+    `gram` holds the products of the centred rows.
+    """
     # From the diagonal, so that a row has no distance from itself.
-    squares = ops.diagonal(gram)
-    distances = (squares[:, None] + squares[None, :]) - 2.0 * gram
+    squares = ops.diagonal(gram, axis1=-2, axis2=-1)
+    distances = (squares[..., :, None] + squares[..., None, :]) - 2.0 * gram
     rounding = 1e-6 * squares + 1e-12 * ops.sum(ops.square(x), axis=-1)
-    zero = distances <= rounding[:, None] + rounding[None, :]
+    zero = distances <= rounding[..., :, None] + rounding[..., None, :]
     # `zero` is false for a NaN, so that a diverged network is seen in the loss.
     return ops.where(zero, 0.0, distances)
+
+
+def _median(distances: Tensor) -> Tensor:
+    """Lower median of what is above zero in a matrix or in each of many, (..., 1, 1)."""
+    if len(distances.shape) == 2:
+        pairs = ops.cast(_pairs(distances), "float32")
+        return ops.reshape(lower_median(pairs, mask=pairs > 0), (1, 1))
+    groups, batch = distances.shape[:2]
+    # Sorted, the zeros come first: the last entries are those that count.
+    ordered = ops.sort(ops.reshape(ops.cast(distances, "float32"), (groups, batch**2)), axis=-1)
+    count = ops.sum(ops.cast(ordered > 0, "int32"), axis=-1, keepdims=True)
+    position = ops.minimum(batch**2 - count + (count - 1) // 2, batch**2 - 1)
+    return ops.take_along_axis(ordered, position, axis=-1)[..., None]
 
 
 def _pairs(matrix: Tensor) -> Tensor:

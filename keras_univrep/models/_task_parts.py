@@ -149,7 +149,7 @@ def _cut(network: keras.Model, shared: str | Sequence[str]) -> tuple[keras.Model
     """The network up to the outputs of the named layers, and from there on."""
     names = [shared] if isinstance(shared, str) else list(shared)
     features = [network.get_layer(name).output for name in names]
-    trunk = keras.Model(network.inputs, features, name="trunk")
+    trunk = keras.Model(network.input, features, name="trunk")
     try:
         heads = keras.Model(features, network.output, name="heads")
     except ValueError as error:
@@ -191,7 +191,7 @@ def _reached_by_several(
     counts: dict[int, int] = {}
     for task in tasks:
         names = [task, *(name for name, of in auxiliary.items() if of == task)]
-        alone = keras.Model(network.inputs, [network.output[name] for name in names])
+        alone = keras.Model(network.input, [network.output[name] for name in names])
         for variable in alone.trainable_variables:
             counts[id(variable)] = counts.get(id(variable), 0) + 1
     least = min(2, len(tasks))

@@ -226,12 +226,16 @@ def test_files_of_something_else_are_refused(tmp_path: pathlib.Path) -> None:
         meta_local(tmp_path, 8, ["dtd10"], cache_dir=tmp_path / "cache")
 
 
-def test_without_pillow_the_extra_is_named(
-    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+# One file holds arrays, the other pictures.
+@pytest.mark.parametrize("name", ["gtsrb", "dtd10"])
+def test_without_pillow_the_function_and_the_extra_are_named(
+    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install keras_univrep\[data\]"):
-        meta_local(folder, 8, ["gtsrb"], cache_dir=tmp_path)
+    with pytest.raises(
+        ImportError, match=r"`meta_local` decodes.*pip install keras_univrep\[data\]"
+    ):
+        meta_local(folder, 8, [name], cache_dir=tmp_path)
 
 
 def stated_counts() -> dict[str, list[int]]:

@@ -22,6 +22,10 @@ def cross_validated() -> few_shot.PreClassifierAlignment:
     return few_shot.PreClassifierAlignment("cross_validated", steps=2, folds=2)
 
 
+def transductive() -> few_shot.TransductiveAlignment:
+    return few_shot.TransductiveAlignment(few_shot.PreClassifierAlignment(steps=3), 2)
+
+
 MAKERS = [
     few_shot.NearestCentroid,
     lambda: few_shot.NearestCentroid("euclidean"),
@@ -35,6 +39,7 @@ MAKERS = [
     pytest.param(few_shot.SupportVectorMachine, marks=needs_scikit_learn),
 ]
 every = pytest.mark.parametrize("make", MAKERS)
+every_and_transductive = pytest.mark.parametrize("make", [*MAKERS, transductive])
 Maker = Callable[[], few_shot.NearestCentroid]
 
 
@@ -50,6 +55,50 @@ def test_a_batch_of_episodes_is_the_episodes_one_by_one(make: Maker) -> None:
         np.testing.assert_array_equal(
             together.predict(queries)[index], alone.predict(queries[index])
         )
+
+
+def uneven_episodes() -> tuple[list[np.ndarray], ...]:
+    """Support, labels and queries of episodes of different way, shot and number of queries."""
+    sizes = ((3, 4, 6), (5, 2, 4), (2, 3, 5))
+    parts = [episodes(1, way, shot, seed=way) for way, shot, _ in sizes]
+    support, labels, queries = ([part[i][0] for part in parts] for i in range(3))
+    labels[1] = 10 * labels[1] - 5
+    return support, labels, [q[:count] for q, (_, _, count) in zip(queries, sizes)]
+
+
+@every_and_transductive
+def test_a_list_of_episodes_of_different_sizes_is_the_episodes_one_by_one(make: Maker) -> None:
+    support, labels, queries = uneven_episodes()
+    together = make().fit(support, labels)
+    answers = (together.scores(queries), together.predict(queries), together.predict_proba(queries))
+    assert all(isinstance(answer, list) for answer in answers)
+    for x, y, q, classes, scores, predicted, odds in zip(
+        support, labels, queries, together.classes_, *answers
+    ):
+        alone = make().fit(x, y)
+        np.testing.assert_array_equal(classes, alone.classes_)
+        np.testing.assert_allclose(scores, alone.scores(q), rtol=1e-4, atol=2e-5)
+        np.testing.assert_array_equal(predicted, alone.predict(q))
+        np.testing.assert_allclose(odds, alone.predict_proba(q), atol=1e-5)
+
+
+@every_and_transductive
+def test_a_bad_list_of_episodes_is_refused(make: Maker) -> None:
+    support, labels, queries = uneven_episodes()
+    with pytest.raises(ValueError, match="one label for each sample.*Received"):
+        make().fit(support, labels[:2])
+    with pytest.raises(ValueError, match="one label for each sample.*Received"):
+        make().fit(support, [labels[1], labels[0], labels[2]])
+    with pytest.raises(ValueError, match="differ in samples only.*Received"):
+        make().fit([support[0], support[1][:, 1:], support[2]], labels)
+    with pytest.raises(ValueError, match=r"`features\[2\]` must be finite"):
+        make().fit([*support[:2], np.full_like(support[2], np.inf)], labels)
+    with pytest.raises(ValueError, match="two classes or more.*Received"):
+        make().fit(support, [*labels[:2], np.zeros_like(labels[2])])
+    classifier = make().fit(support, labels)
+    for wrong in (queries[:2], [q[:, 1:] for q in queries], queries[0]):
+        with pytest.raises(ValueError, match="channels of the support set.*Received"):
+            classifier.predict(wrong)
 
 
 @every

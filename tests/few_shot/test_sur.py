@@ -88,6 +88,19 @@ def test_a_batch_of_episodes_is_the_episodes_one_by_one() -> None:
         assert alone.predict(x[index]).shape == (12,)
 
 
+def test_a_list_of_episodes_of_different_sizes_is_the_episodes_one_by_one() -> None:
+    parts = [episodes(1, way, shot, 4, seed=way) for way, shot in ((3, 4), (5, 2))]
+    support, labels, queries = ([part[i][0] for part in parts] for i in range(3))
+    views = {"a": lambda x: x, "b": lambda x: x[:, ::-1] ** 2}
+    together = SUR(steps=4).fit({n: [v(x) for x in support] for n, v in views.items()}, labels)
+    scores = together.scores({n: [v(x) for x in queries] for n, v in views.items()})
+    for index, x in enumerate(support):
+        alone = SUR(steps=4).fit({n: v(x) for n, v in views.items()}, labels[index])
+        np.testing.assert_allclose(together.selection_[index], alone.selection_, atol=1e-5)
+        expected = alone.scores({n: v(queries[index]) for n, v in views.items()})
+        np.testing.assert_allclose(scores[index], expected, atol=1e-4)
+
+
 def test_the_scale_of_an_extractor_changes_nothing() -> None:
     support, labels, _ = blocks()
     x = np.stack(support, axis=2)

@@ -84,6 +84,25 @@ def test_the_loss_of_a_step_is_that_of_the_equation(tmp_path: pathlib.Path) -> N
     assert np.abs(classifier.weights["key"] - weights["key"]).max() > 1e-3
 
 
+def test_a_list_of_episodes_of_different_sizes_is_the_episodes_one_by_one(
+    tmp_path: pathlib.Path,
+) -> None:
+    random_weights(tmp_path / "urt.npz")
+    parts = [an_episode(0, 3, 9), an_episode(1, 2, 6)]
+    lists = tuple([part[i] for part in parts] for i in range(4))
+    together = URT.load(tmp_path / "urt.npz").fit(lists[0], lists[1])
+    scores = together.scores(lists[2])
+    losses = []
+    for index, (x, labels, queries, _) in enumerate(parts):
+        alone = URT.load(tmp_path / "urt.npz").fit(x, labels)
+        np.testing.assert_allclose(together.selection_[index], alone.selection_, atol=1e-5)
+        np.testing.assert_allclose(scores[index], alone.scores(queries), atol=1e-4)
+        losses += URT.load(tmp_path / "urt.npz").meta_fit([parts[index]]).history_
+    # One step together has the mean of the losses.
+    step = URT.load(tmp_path / "urt.npz").meta_fit([lists]).history_
+    assert losses[0] != losses[1] and step == [pytest.approx(np.mean(losses), rel=1e-5)]
+
+
 def test_training_selects_the_extractor_that_sees_the_classes(tmp_path: pathlib.Path) -> None:
     # Ways differ: what is padded must not count.
     episodes = [an_episode(seed, 2 + seed % 2) for seed in range(40)]

@@ -1,10 +1,14 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from keras_univrep import datasets, evaluation, few_shot
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 
@@ -62,6 +66,56 @@ def test_retrieval_takes_the_same_features_and_draws_galleries(finished):
         assert row["method"] in process.stdout
     assert (folder / "galleries" / "letters_url.png").stat().st_size > 1000
     assert not (folder / "galleries" / "letters_sdl_quickdraw.png").exists()
+
+
+@pytest.mark.slow
+def test_every_classifier_runs_and_batches_give_what_single_episodes_give(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "features", tmp_path / "features")
+    chosen = ["ncc", "ncc_dot", "pa_unseen", "pa_cross_validated", "transductive", "scm", "knn"]
+    joint = ["sur", "urt"]
+    process = run(
+        "meta_test.py", tmp_path, f"--networks_dir={folder / 'networks'}", "--domains=signdigits",
+        *(f"--classifier={name}" for name in chosen + joint),
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-3000:]
+    table = json.loads((tmp_path / "results.json").read_text())["table"]
+    networks = ("Best SDL", "mdl", "url")
+    methods = [f"{network}, {name}" for name in chosen for network in networks]
+    assert [row["method"] for row in table] == methods + [f"all SDL, {name}" for name in joint]
+    losses = json.loads(next((tmp_path / "urt").glob("*.json")).read_text())["losses"]
+    assert len(losses) == 10 and all(0.0 < loss < 100.0 for loss in losses)
+    assert few_shot.URT.load(next((tmp_path / "urt").glob("*.npz"))).weights["key"].shape[0] == 2
+    # The same episodes one by one.
+    domain = datasets.benchmark()["signdigits"]
+    labels = datasets.with_classes(domain, domain.class_names[:20]).arrays("test")[1]
+    sampler = datasets.EpisodeSampler.from_protocol(
+        "varying_way_varying_shot", labels, seed=0, stream="signdigits"
+    )
+    with np.load(tmp_path / "features" / "url-signdigits-test.npz") as file:
+        features = file["features"]
+    parts = list(map(sampler, range(10)))
+    assert len({len(part.support_indices) for part in parts}) > 3
+    episodes = [
+        (
+            features[part.support_indices],
+            part.support_labels,
+            features[part.query_indices],
+            part.query_labels,
+        )
+        for part in parts
+    ]
+    rows = {row["method"]: row for row in table}
+    for name, estimator in (
+        ("ncc", few_shot.NearestCentroid()),
+        ("pa_unseen", few_shot.PreClassifierAlignment("unseen")),
+        ("pa_cross_validated", few_shot.PreClassifierAlignment("cross_validated")),
+        ("scm", few_shot.SimpleCNAPS()),
+    ):
+        mean, half_width = evaluation.evaluate_episodes(estimator, episodes)
+        # To rounding: a query of two equal scores may fall to either class.
+        assert rows[f"url, {name}"]["signdigits"] == pytest.approx(mean, abs=0.3)
+        assert rows[f"url, {name}"]["signdigits +-"] == pytest.approx(half_width, abs=0.3)
 
 
 def test_unknown_domains_are_named_with_the_known_ones(finished, tmp_path):

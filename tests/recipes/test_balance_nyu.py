@@ -1,0 +1,76 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "balance_nyu.py"
+TASKS = ["segmentation", "depth", "normals"]
+
+
+def run(folder, *flags):
+    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    process = run(folder)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return folder, process
+
+
+def test_smoke_leaves_the_tables_and_a_picture(finished):
+    folder, process = finished
+    result = json.loads((folder / "results.json").read_text())
+    for table in (result["table"], result["validation"]):
+        assert [row["method"] for row in table] == ["STL", "uniform", "URL"]
+        assert table[0]["Delta_MTL"] == 0.0
+        for row in table:
+            assert 0.0 <= row["segmentation, mIoU"] <= 100.0
+            assert row["depth, abs. error"] > 0.0 and 0.0 < row["normals, mean angle"] < 180.0
+            assert row["method"] in process.stdout
+    columns = {"segmentation, mIoU": 1, "depth, abs. error": -1, "normals, mean angle": -1}
+    single = result["table"][0]
+    for row in result["table"]:
+        changes = [
+            100 * sign * (row[name] - single[name]) / single[name] for name, sign in columns.items()
+        ]
+        assert row["Delta_MTL"] == pytest.approx(sum(changes) / 3, abs=0.05)
+    assert (folder / "seed0" / "maps.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
+    folder, _ = finished
+    first = json.loads((folder / "results.json").read_text())["table"]
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("seed0/*/network.keras")}
+    assert {path.parent.name for path in kept} == {f"stl_{t}" for t in TASKS} | {"uniform", "URL"}
+    assert run(folder).returncode == 0
+    assert json.loads((folder / "results.json").read_text())["table"] == first
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.slow
+def test_other_backbones_maps_and_adapters_run(tmp_path):
+    process = run(tmp_path, "--backbone=hrnet18", "--match=each", "--adapter=nonlinear")
+    assert process.returncode == 0, process.stderr[-3000:]
+    table = json.loads((tmp_path / "results.json").read_text())["table"]
+    assert [row["method"] for row in table] == ["STL", "uniform", "URL"]
+
+
+def test_a_folder_of_other_settings_is_left_as_it_is(finished):
+    folder, _ = finished
+    before = (folder / "results.json").read_bytes()
+    process = run(folder, "--learning_rate=0.5")
+    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
+    assert (folder / "results.json").read_bytes() == before
+
+
+def test_unknown_methods_are_named_with_the_known_ones(tmp_path):
+    process = run(tmp_path, "--nosmoke", "--method=magic")
+    assert process.returncode != 0
+    assert "magic" in process.stderr and "pcgrad" in process.stderr
