@@ -9,10 +9,12 @@ from keras_univrep.layers.domain_batch_normalization import DomainBatchNormaliza
 from keras_univrep.layers.domain_copy import DomainCopy
 from keras_univrep.layers.film import FiLM
 from keras_univrep.layers.film_generator import FiLMGenerator
+from keras_univrep.layers.guidance_layer import GuidanceLayer
 from keras_univrep.layers.max_pool_with_indices import MaxPoolWithIndices
 from keras_univrep.layers.max_unpool import MaxUnpool
 from keras_univrep.layers.parallel_adapter import ParallelAdapter
 from keras_univrep.layers.piggyback_mask import PiggybackMask
+from keras_univrep.layers.reconciliation_layer import ReconciliationLayer
 from keras_univrep.layers.series_adapter import SeriesAdapter
 from keras_univrep.layers.set_encoder import SetEncoder
 
@@ -26,10 +28,12 @@ __all__ = [
     "DomainCopy",
     "FiLM",
     "FiLMGenerator",
+    "GuidanceLayer",
     "MaxPoolWithIndices",
     "MaxUnpool",
     "ParallelAdapter",
     "PiggybackMask",
+    "ReconciliationLayer",
     "SeriesAdapter",
     "SetEncoder",
 ]

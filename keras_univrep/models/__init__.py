@@ -17,6 +17,8 @@ from keras_univrep.models.resumable_fit import resumable_fit
 from keras_univrep.models.save_domain_pack import save_domain_pack
 from keras_univrep.models.teacher_cache import TeacherCache
 from keras_univrep.models.universal_distiller import UniversalDistiller
+from keras_univrep.models.x_learner_expansion import XLearnerExpansion
+from keras_univrep.models.x_learner_squeeze import XLearnerSqueeze
 
 __all__ = [
     "CNAPS",
@@ -31,6 +33,8 @@ __all__ = [
     "PrototypicalNetwork",
     "TeacherCache",
     "UniversalDistiller",
+    "XLearnerExpansion",
+    "XLearnerSqueeze",
     "cache_teacher",
     "distillation_plan",
     "load_domain_pack",
