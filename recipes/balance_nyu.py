@@ -351,7 +351,7 @@ def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start = time.time()
     smoke = SMOKE.value
-    methods = ["uniform", "URL"] if smoke else METHOD.value
+    methods = ["URL"] if smoke else METHOD.value
     check_methods(methods)
     settings = dict(PRESETS["smoke" if smoke else PRESET.value])
     settings |= {

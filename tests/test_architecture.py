@@ -66,8 +66,10 @@ def module_name(path: pathlib.Path) -> str:
 
 def runs_here(path: pathlib.Path) -> bool:
     """Whether the module belongs to the running backend or to all."""
+    # backend/torch.py, backend/torch_images.py
+    owner = path.stem.split("_")[0]
     return path.parent.name != "backend" or (
-        path.stem not in FRAMEWORKS or path.stem == keras.backend.backend()
+        owner not in FRAMEWORKS or owner == keras.backend.backend()
     )
 
 

@@ -27,7 +27,7 @@ def test_smoke_leaves_the_tables_and_a_picture(finished):
     folder, process = finished
     result = json.loads((folder / "results.json").read_text())
     for table in (result["table"], result["validation"]):
-        assert [row["method"] for row in table] == ["STL", "uniform", "URL"]
+        assert [row["method"] for row in table] == ["STL", "URL"]
         assert table[0]["Delta_MTL"] == 0.0
         for row in table:
             assert 0.0 <= row["segmentation, mIoU"] <= 100.0
@@ -48,7 +48,7 @@ def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("seed0/*/network.keras")}
-    assert {path.parent.name for path in kept} == {f"stl_{t}" for t in TASKS} | {"uniform", "URL"}
+    assert {path.parent.name for path in kept} == {f"stl_{t}" for t in TASKS} | {"URL"}
     assert run(folder).returncode == 0
     assert json.loads((folder / "results.json").read_text())["table"] == first
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -59,7 +59,7 @@ def test_other_backbones_maps_and_adapters_run(tmp_path):
     process = run(tmp_path, "--backbone=hrnet18", "--match=each", "--adapter=nonlinear")
     assert process.returncode == 0, process.stderr[-3000:]
     table = json.loads((tmp_path / "results.json").read_text())["table"]
-    assert [row["method"] for row in table] == ["STL", "uniform", "URL"]
+    assert [row["method"] for row in table] == ["STL", "URL"]
 
 
 def test_a_folder_of_other_settings_is_left_as_it_is(finished):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+# The smoke of `balance_nyu` goes through most of the same code.
+pytestmark = pytest.mark.slow
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "balance_two_domains.py"
 TASKS = ["nyu_segmentation", "nyu_depth", "camvid_segmentation"]
 
@@ -39,7 +41,6 @@ def test_smoke_leaves_a_table_of_both_domains_and_a_picture_of_each(finished):
         assert (folder / "seed0" / f"maps_{domain}.png").stat().st_size > 1000
 
 
-@pytest.mark.slow
 def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]
