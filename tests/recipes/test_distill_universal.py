@@ -54,6 +54,7 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     assert (folder / "mdl" / "network.weights.h5").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_packed_weights_are_those_of_the_run(finished, tmp_path):
     folder, _ = finished
     flags = (f"--teachers_dir={folder}", f"--run_dir={folder}", "--domains=omniglot,signdigits")

@@ -42,6 +42,7 @@ def test_smoke_leaves_networks_that_load_and_a_table(finished):
     assert all(row["method"] in process.stdout and set(DOMAINS) < set(row) for row in table)
 
 
+@pytest.mark.slow
 def test_only_adds_a_hierarchical_network_from_cached_teachers(finished):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.keras")}
