@@ -18,7 +18,7 @@ def scikit_learn(module: str) -> Any:
     except ImportError as error:
         raise ImportError(
             "This estimator runs scikit-learn. Received: no module `sklearn`. "
-            "Install it by `pip install 'keras_univrep[few_shot]'`."
+            "Install it by `pip install 'keras_univrep[few-shot]'`."
         ) from error
 
 
