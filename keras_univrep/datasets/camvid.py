@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 
 from keras_univrep.datasets.dense_domain import DenseArrays, DenseDomain
-from keras_univrep.datasets.dense_splits import DenseSplits
 from keras_univrep.datasets.dense_zip import DenseZip
+from keras_univrep.datasets.lazy_splits import LazySplits
 from keras_univrep.datasets.local_folder import local_folder
 
 _CLASSES = (
@@ -66,7 +66,7 @@ def camvid(
         tasks={"segmentation": "segmentation"},
         class_names={"segmentation": _CLASSES},
         image_shape=(height, width, 3),
-        splits=DenseSplits(
+        splits=LazySplits(
             {
                 split: functools.partial(_read, archive, folder, (height, width))
                 for split, folder in _SPLITS.items()

@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_univrep.datasets.dense_domain import DenseArrays, DenseDomain
 from keras_univrep.datasets.dense_layouts import check_layout, choose_tasks, folder_splits
-from keras_univrep.datasets.dense_splits import DenseSplits
 from keras_univrep.datasets.dense_tfds import read_tfds, resize_image, resize_map
+from keras_univrep.datasets.lazy_splits import LazySplits
 from keras_univrep.types import Tensor
 
 _KINDS = {"segmentation": "segmentation", "disparity": "disparity"}
@@ -137,7 +137,7 @@ def cityscapes(
                 f"validation={validation}. Pass `splits`, such as {{'validation': 'train[-100:]'}}."
             )
         named = _TFDS_SPLITS if splits is None else splits
-        lazy = DenseSplits(
+        lazy = LazySplits(
             {
                 split: functools.partial(
                     _read_tfds, expression, data_dir, size, tuple(chosen), classes

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keras_univrep.datasets.dense_domain import DenseArrays
 from keras_univrep.datasets.dense_folder import DenseFolder
-from keras_univrep.datasets.dense_splits import DenseSplits
 from keras_univrep.datasets.hold_out import hold_out
+from keras_univrep.datasets.lazy_splits import LazySplits
 
 LAYOUTS = ("liu2019", "tfds")
 # Neighbouring files show one scene or street.
@@ -42,7 +43,7 @@ def folder_splits(
     tasks: Mapping[str, str],
     channels: Mapping[str, int],
     validation: int,
-) -> DenseSplits:
+) -> LazySplits[DenseArrays]:
     """Opens the folders of the "liu2019" layout: "val" is the test split."""
     if data_dir is None or not pathlib.Path(data_dir).is_dir():
         raise FileNotFoundError(
@@ -68,7 +69,7 @@ def folder_splits(
             "validation": ("train", train[held]),
             "train+validation": ("train", train),
         }
-    return DenseSplits(
+    return LazySplits(
         {
             split: functools.partial(folder.read, where, numbers.tolist())
             for split, (where, numbers) in parts.items()

@@ -1,18 +1,21 @@
 """Splits of a domain that are read when they are first asked for."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
-from keras_univrep.datasets.domain import Arrays
+import keras
+
+Split = TypeVar("Split")
 
 
-class LazySplits(Mapping[str, Arrays]):
+class LazySplits(Mapping[str, Split]):
     """A mapping of split to arrays that calls a reader at first use and keeps what it gave.
 
     The arrays are made read-only: every pipeline over the domain shares them.
 
     Args:
         readers: Dict of split to a function without arguments that returns (images, labels), as
-            `Domain` wants them.
+            `Domain` wants them, or (images, dict of targets), as `DenseDomain` does.
 
     Example:
 
@@ -24,17 +27,17 @@ class LazySplits(Mapping[str, Arrays]):
     (['train'], [0, 1])
     """
 
-    def __init__(self, readers: Mapping[str, Callable[[], Arrays]]) -> None:
+    def __init__(self, readers: Mapping[str, Callable[[], Split]]) -> None:
         self._readers = dict(readers)
-        self._cache: dict[str, Arrays] = {}
+        self._cache: dict[str, Split] = {}
 
-    def __getitem__(self, split: str) -> Arrays:
+    def __getitem__(self, split: str) -> Split:
         reader = self._readers[split]
         if split not in self._cache:
-            images, labels = reader()
-            for array in (images, labels):
+            arrays = reader()
+            for array in keras.tree.flatten(arrays):
                 array.setflags(write=False)
-            self._cache[split] = images, labels
+            self._cache[split] = arrays
         return self._cache[split]
 
     def __contains__(self, split: object) -> bool:

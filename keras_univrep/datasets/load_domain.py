@@ -1,15 +1,16 @@
 """Reads a domain that ships with the package."""
 
+import functools
 import hashlib
 import io
 import pathlib
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_univrep.datasets.domain import Arrays, Domain
 from keras_univrep.datasets.embedded_domains import read_manifest
+from keras_univrep.datasets.lazy_splits import LazySplits
 
 _IMAGE_SIZE = 32
 
@@ -58,7 +59,9 @@ def load_domain(name: str, directory: str | pathlib.Path | None = None) -> Domai
         image_shape=tuple(entry["image_shape"]),
         mean=tuple(entry["mean"]),
         std=tuple(entry["std"]),
-        splits=_LazySplits(content, entry),
+        splits=LazySplits(
+            {split: functools.partial(_read, content, entry, split) for split in entry["splits"]}
+        ),
         flip=entry["flip"],
         licence=entry["licence"],
         source=entry["source"],
@@ -66,38 +69,11 @@ def load_domain(name: str, directory: str | pathlib.Path | None = None) -> Domai
     )
 
 
-class _LazySplits(Mapping[str, Arrays]):
-    """Splits of a verified file, decoded at first use and kept."""
-
-    def __init__(self, content: bytes, entry: dict[str, Any]) -> None:
-        self._content = content
-        self._storage = entry["storage"]
-        self._stored_size = entry["stored_size"]
-        self._names = tuple(entry["splits"])
-        self._cache: dict[str, Arrays] = {}
-
-    def __getitem__(self, split: str) -> Arrays:
-        if split not in self._names:
-            raise KeyError(split)
-        if split not in self._cache:
-            with np.load(io.BytesIO(self._content), allow_pickle=False) as file:
-                images, labels = file[f"x_{split}"], file[f"y_{split}"]
-            arrays = _decode(images, self._storage, self._stored_size), labels.astype("int32")
-            # Every pipeline over this domain shares the arrays: a write would change them all.
-            for array in arrays:
-                array.setflags(write=False)
-            self._cache[split] = arrays
-        return self._cache[split]
-
-    def __contains__(self, split: object) -> bool:
-        # The mapping's own test would decode the images.
-        return split in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+def _read(content: bytes, entry: dict[str, Any], split: str) -> Arrays:
+    """A split of a verified file."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        images, labels = file[f"x_{split}"], file[f"y_{split}"]
+    return _decode(images, entry["storage"], entry["stored_size"]), labels.astype("int32")
 
 
 def _decode(images: np.ndarray, storage: str, size: int) -> np.ndarray:

@@ -10,10 +10,10 @@ import numpy as np
 
 from keras_univrep.datasets.dense_domain import DenseArrays, DenseDomain
 from keras_univrep.datasets.dense_layouts import choose_tasks
-from keras_univrep.datasets.dense_splits import DenseSplits
 from keras_univrep.datasets.dense_zip import DenseZip
 from keras_univrep.datasets.fit_normals import fit_normals
 from keras_univrep.datasets.hold_out import hold_out, runs
+from keras_univrep.datasets.lazy_splits import LazySplits
 from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.split_cache import read_or_make
 
@@ -119,9 +119,7 @@ def nyu_local(
         tasks=chosen,
         class_names={"segmentation": NYU_CLASSES} if "segmentation" in chosen else {},
         image_shape=(*size, 3),
-        splits=DenseSplits(
-            {split: functools.partial(read, *part) for split, part in names.items()}
-        ),
+        splits=LazySplits({split: functools.partial(read, *part) for split, part in names.items()}),
         description=(
             "Depth is rounded to 1/25.5 m. Normals are derived from the depth, not the published "
             "ones: x right, y down, z away from the camera."

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from keras_univrep.datasets.dense_domain import DenseArrays, DenseDomain
-from keras_univrep.datasets.dense_splits import DenseSplits
+from keras_univrep.datasets.lazy_splits import LazySplits
 from keras_univrep.datasets.pillow_loader import load_pillow
 
 
@@ -50,7 +50,7 @@ def resize_dense(domain: DenseDomain, image_size: tuple[int, int]) -> DenseDomai
     return dataclasses.replace(
         domain,
         image_shape=(height, width, domain.image_shape[-1]),
-        splits=DenseSplits(readers),
+        splits=LazySplits(readers),
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_univrep.datasets import DenseDomain
-from keras_univrep.datasets.dense_splits import DenseSplits
+from keras_univrep.datasets.lazy_splits import LazySplits
 from tests.datasets.dense_sets import KINDS, toy_domain, toy_maps
 
 IMAGES = np.zeros((2, 6, 8, 3), "uint8")
@@ -65,13 +65,13 @@ def test_lazy_splits_are_checked_when_first_read_and_kept() -> None:
         reads.append(1)
         return IMAGES.copy(), toy_maps(2, 6, 8, classes=4)
 
-    domain = toy_domain(image_shape=(6, 8, 3), splits=DenseSplits({"train": read}))
+    domain = toy_domain(image_shape=(6, 8, 3), splits=LazySplits({"train": read}))
     assert not reads
     with pytest.raises(ValueError, match=r"must be in \[0, 3\).*Received: 3"):
         domain.arrays("train")
     names = {"segmentation": tuple("abcd")}
     domain = toy_domain(
-        image_shape=(6, 8, 3), splits=DenseSplits({"train": read}), class_names=names
+        image_shape=(6, 8, 3), splits=LazySplits({"train": read}), class_names=names
     )
     reads.clear()
     images, targets = domain.arrays("train")
