@@ -362,14 +362,7 @@ def main(_):
     }  # fmt: skip
     folder = pathlib.Path(OUTPUT.value)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "settings.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(settings))
-    elif json.loads(kept.read_text()) != settings:
-        raise app.UsageError(
-            f"{folder} holds a run of other settings: {kept.read_text()}. Choose another "
-            f"--output_dir, or remove the folder. Received: {json.dumps(settings)}."
-        )
+    evaluation.keep_settings(folder, settings)
     domain = load(LAYOUT.value, DATA.value, CACHE.value, settings["size"], smoke)
     tables = {"validation": [], "test": []}
     for seed in SEED.value:

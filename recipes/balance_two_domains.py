@@ -264,19 +264,6 @@ def draw(domains, networks, teachers, count, folder):
         )  # fmt: skip
 
 
-def check_settings(folder, settings):
-    """Raises an error if the folder is that of a run with other settings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "settings.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(settings))
-    elif json.loads(kept.read_text()) != settings:
-        raise app.UsageError(
-            f"{folder} holds a run of other settings: {kept.read_text()}. Choose another "
-            f"--output_dir, or remove the folder. Received: {json.dumps(settings)}."
-        )
-
-
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start, smoke = time.time(), balance_nyu.SMOKE.value
@@ -296,7 +283,7 @@ def main(_):
         "distillation": balance_nyu.DISTILLATION.value,
     }
     folder = pathlib.Path(balance_nyu.OUTPUT.value)
-    check_settings(folder, settings)
+    evaluation.keep_settings(folder, settings)
     domains = load(settings, smoke)
     tables = {"validation": [], "test": []}
     seeds = balance_nyu.SEED.value

@@ -94,7 +94,7 @@ def train(model, network, title, domains, steps, folder, seed, **settings):
     holds a stage of other settings is left as it is.
     """
     folder = pathlib.Path(folder)
-    check_stage(folder, {"stage": title, "steps": steps, "seed": seed, **settings})
+    evaluation.keep_settings(folder, {"stage": title, "steps": steps, "seed": seed, **settings})
     finished = folder / "finished.json"
     if finished.exists():
         if network is model:  # whose file holds the optimizer's state too
@@ -116,19 +116,6 @@ def train(model, network, title, domains, steps, folder, seed, **settings):
     network.save_weights(folder / "network.weights.h5", overwrite=True)
     finished.write_text(json.dumps({"seconds": seconds}))
     return seconds
-
-
-def check_stage(folder, settings):
-    """Writes what a stage is made with, or raises an error if the folder says something else."""
-    path = folder / "settings.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
-    elif json.loads(path.read_text()) != settings:
-        raise ValueError(
-            f"{folder} must hold a stage of these settings: {settings}. Received: "
-            f"{path.read_text()}. Choose another --output_dir, or remove the folder."
-        )
 
 
 def train_teachers(domains, steps, width, folder, seed):

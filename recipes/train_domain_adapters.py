@@ -16,7 +16,6 @@ command is given again. `--benchmark=five_domains` needs no data but what ships 
 Expected: docs/results.md. Hardware: two cores, about 1 minute a domain and method.
 """
 
-import json
 import logging
 import pathlib
 import time
@@ -327,14 +326,7 @@ def main(_):
         "steps": steps, "rate": RATE.value, "l2": L2.value, "dropout": DROPOUT.value,
     }  # fmt: skip
     settings = {**arguments, "benchmark": benchmark, "size": SIZE.value, "width": WIDTH.value}
-    kept = folder / "settings.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(settings))
-    elif json.loads(kept.read_text()) != settings:
-        raise app.UsageError(
-            f"{folder} holds a run of other settings: {kept.read_text()}. Choose another "
-            f"--output_dir, or remove the folder. Received: {json.dumps(settings)}."
-        )
+    evaluation.keep_settings(folder, settings)
     common = {"split": SPLIT.value, "seeds": SEED.value, "folder": folder, "arguments": arguments}
     if STUDY.value == "trunk":
         rows = trunk_study(source, domains, WIDTHS.value, CLASSES.value, **common)

@@ -18,7 +18,6 @@ half.
 """
 
 import csv
-import json
 import logging
 import pathlib
 import time
@@ -197,14 +196,7 @@ def main(_):
         "distance": DISTANCE.value, "learning_rate": RATE.value, "seed": SEED.value,
         "sizes": {name: list(size) for name, size in sizes.items()}, "episodes": counts,
     }  # fmt: skip
-    kept = folder / "settings.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(settings))
-    elif json.loads(kept.read_text()) != settings:
-        raise app.UsageError(
-            f"{folder} holds a run of other settings: {kept.read_text()}. Choose another "
-            f"--output_dir, or remove the folder. Received: {json.dumps(settings)}."
-        )
+    evaluation.keep_settings(folder, settings)
     keras.utils.set_random_seed(SEED.value)
     height, width, channels = domain.image_shape
     network = backbones.Conv4(filters, (height, width), channels)

@@ -276,19 +276,6 @@ def train_network(name, stage, domains, networks, settings, folder):
     (folder / name / "partial.keras").replace(folder / entry["file"])
 
 
-def check_stage(folder, stage, settings):
-    """Writes what a network is made with, or raises an error if the folder says something else."""
-    path, text = folder / "settings.json", json.dumps({**stage, **settings}, sort_keys=True)
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    elif path.read_text() != text:
-        raise ValueError(
-            f"{folder} must hold a network of these settings: {text}. Received: "
-            f"{path.read_text()}. Choose another --name or --output_dir, or remove the folder."
-        )
-
-
 def list_networks(folder):
     """Writes and returns `networks.json`, from what the folders of finished networks say."""
     found = {}
@@ -350,7 +337,7 @@ def run(domains, plan, only, preset, distillation, output_dir, seed):
     for name in only or plan:
         trunk = next(iter(domains))
         settings = settings_of(name, plan[name], preset, distillation, trunk, seed)
-        check_stage(folder / name, plan[name], settings)
+        evaluation.keep_settings(folder / name, {**plan[name], **settings})
         if not (folder / f"{name}.keras").exists():
             train_network(name, plan[name], domains, networks, settings, folder)
             # Teachers were frozen; the next network opens what it needs.

@@ -9,6 +9,7 @@ from keras_univrep.evaluation.decathlon_submission import (
 from keras_univrep.evaluation.domain_accuracy import domain_accuracy
 from keras_univrep.evaluation.domain_features import domain_features
 from keras_univrep.evaluation.episodic import evaluate_episodes
+from keras_univrep.evaluation.keep_settings import keep_settings
 from keras_univrep.evaluation.retrieval import recall_at_k
 from keras_univrep.evaluation.show_table import show_table
 from keras_univrep.evaluation.write_results import write_results
@@ -19,6 +20,7 @@ __all__ = [
     "domain_accuracy",
     "domain_features",
     "evaluate_episodes",
+    "keep_settings",
     "recall_at_k",
     "score_decathlon_submission",
     "show_table",

@@ -1,26 +1,18 @@
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
-RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "balance_nyu.py"
+from tests.recipes.runner import runner
+
 TASKS = ["segmentation", "depth", "normals"]
 
-
-def run(folder, *flags):
-    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+run = runner("balance_nyu")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run(folder)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return folder, process
+    return folder, run(folder, must_succeed=True)
 
 
 def test_smoke_leaves_the_tables_and_a_picture(finished):
@@ -56,8 +48,7 @@ def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
 
 @pytest.mark.slow
 def test_other_backbones_maps_and_adapters_run(tmp_path):
-    process = run(tmp_path, "--backbone=hrnet18", "--match=each", "--adapter=nonlinear")
-    assert process.returncode == 0, process.stderr[-3000:]
+    run(tmp_path, "--backbone=hrnet18", "--match=each", "--adapter=nonlinear", must_succeed=True)
     table = json.loads((tmp_path / "results.json").read_text())["table"]
     assert [row["method"] for row in table] == ["STL", "URL"]
 
@@ -66,7 +57,7 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()
     process = run(folder, "--learning_rate=0.5")
-    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
+    assert process.returncode != 0 and "Choose another folder" in process.stderr
     assert (folder / "results.json").read_bytes() == before
 
 

@@ -1,28 +1,20 @@
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
+from tests.recipes.runner import runner
+
 # The smoke of `balance_nyu` goes through most of the same code.
 pytestmark = pytest.mark.slow
-RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "balance_two_domains.py"
 TASKS = ["nyu_segmentation", "nyu_depth", "camvid_segmentation"]
 
-
-def run(folder, *flags):
-    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+run = runner("balance_two_domains")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run(folder)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return folder, process
+    return folder, run(folder, must_succeed=True)
 
 
 def test_smoke_leaves_a_table_of_both_domains_and_a_picture_of_each(finished):
@@ -55,5 +47,5 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()
     process = run(folder, "--learning_rate=0.5")
-    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
+    assert process.returncode != 0 and "Choose another folder" in process.stderr
     assert (folder / "results.json").read_bytes() == before

@@ -1,27 +1,18 @@
 import hashlib
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import h5py
 import pytest
 
-RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
+from tests.recipes.runner import runner
 
-
-def run(folder, *flags, recipe="distill_universal.py"):
-    command = [sys.executable, str(RECIPES / recipe), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+run, pack = runner("distill_universal"), runner("pack_weights")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run(folder)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return folder, process
+    return folder, run(folder, must_succeed=True)
 
 
 def test_smoke_prints_the_table_and_leaves_result_models_and_pictures(finished):
@@ -50,7 +41,7 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     folder, _ = finished
     before = (folder / "mdl" / "network.weights.h5").read_bytes()
     process = run(folder, "--method=MDL", "--learning_rate=0.5")
-    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
+    assert process.returncode != 0 and "Choose another folder" in process.stderr
     assert (folder / "mdl" / "network.weights.h5").read_bytes() == before
 
 
@@ -58,8 +49,7 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
 def test_packed_weights_are_those_of_the_run(finished, tmp_path):
     folder, _ = finished
     flags = (f"--teachers_dir={folder}", f"--run_dir={folder}", "--domains=omniglot,signdigits")
-    process = run(tmp_path, *flags, recipe="pack_weights.py")
-    assert process.returncode == 0, process.stderr[-3000:]
+    pack(tmp_path, *flags, must_succeed=True)
     registry = json.loads((tmp_path / "registry.json").read_text())
     assert len(registry) == 4 and {"five_domains", "five_domains_ra"} <= set(registry)
     for entry in registry.values():

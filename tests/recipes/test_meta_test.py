@@ -1,28 +1,19 @@
 import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from keras_univrep import datasets, evaluation, few_shot
+from tests.recipes.runner import runner
 
-RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
-
-
-def run(recipe, folder, *flags):
-    command = [sys.executable, str(RECIPES / recipe), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+meta_test, retrieval = runner("meta_test"), runner("retrieval")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run("meta_test.py", folder, "--protocol=five_way_one_shot")
-    assert process.returncode == 0, process.stderr[-3000:]
+    process = meta_test(folder, "--protocol=five_way_one_shot", must_succeed=True)
     return folder, process
 
 
@@ -46,7 +37,7 @@ def test_a_second_run_measures_nothing_again(finished):
     kept = [*folder.glob("features/*.npz"), *folder.glob("measured/*/*.json")]
     times = {path: path.stat().st_mtime_ns for path in kept}
     assert len(times) > 30
-    assert run("meta_test.py", folder, "--protocol=five_way_one_shot").returncode == 0
+    assert meta_test(folder, "--protocol=five_way_one_shot").returncode == 0
     assert json.loads((folder / "results.json").read_text())["table"] == first
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
@@ -54,8 +45,7 @@ def test_a_second_run_measures_nothing_again(finished):
 def test_retrieval_takes_the_same_features_and_draws_galleries(finished):
     folder, _ = finished
     times = {path: path.stat().st_mtime_ns for path in folder.glob("features/*-test.npz")}
-    process = run("retrieval.py", folder, "--queries=2", "--neighbours=3")
-    assert process.returncode == 0, process.stderr[-3000:]
+    process = retrieval(folder, "--queries=2", "--neighbours=3", must_succeed=True)
     assert {path: path.stat().st_mtime_ns for path in times} == times
     table = json.loads((folder / "results_retrieval.json").read_text())["table"]
     methods = ["sdl_quickdraw", "sdl_signdigits", "Sum", "Concatenate", "mdl", "url"]
@@ -74,8 +64,8 @@ def test_every_classifier_runs_and_batches_give_what_single_episodes_give(finish
     shutil.copytree(folder / "features", tmp_path / "features")
     chosen = ["ncc", "ncc_dot", "pa_unseen", "pa_cross_validated", "transductive", "scm", "knn"]
     joint = ["sur", "urt"]
-    process = run(
-        "meta_test.py", tmp_path, f"--networks_dir={folder / 'networks'}", "--domains=signdigits",
+    process = meta_test(
+        tmp_path, f"--networks_dir={folder / 'networks'}", "--domains=signdigits",
         *(f"--classifier={name}" for name in chosen + joint),
     )  # fmt: skip
     assert process.returncode == 0, process.stderr[-3000:]
@@ -120,8 +110,6 @@ def test_every_classifier_runs_and_batches_give_what_single_episodes_give(finish
 
 def test_unknown_domains_are_named_with_the_known_ones(finished, tmp_path):
     folder, _ = finished
-    process = run(
-        "meta_test.py", tmp_path, "--domains=birds", f"--networks_dir={folder / 'networks'}"
-    )
+    process = meta_test(tmp_path, "--domains=birds", f"--networks_dir={folder / 'networks'}")
     assert process.returncode != 0
     assert "signdigits" in process.stderr and "birds" in process.stderr

@@ -1,27 +1,17 @@
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from keras_univrep.models import read_pack
+from tests.recipes.runner import runner
 
-RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "train_domain_adapters.py"
-
-
-def run(folder, *flags):
-    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+run = runner("train_domain_adapters")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run(folder)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return folder, process
+    return folder, run(folder, must_succeed=True)
 
 
 def test_smoke_prints_the_table_and_leaves_packs(finished):
@@ -51,7 +41,7 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()
     process = run(folder, "--learning_rate=0.5")
-    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
+    assert process.returncode != 0 and "Choose another folder" in process.stderr
     assert (folder / "results.json").read_bytes() == before
 
 
@@ -65,8 +55,7 @@ def test_unknown_domains_are_named_with_the_known_ones(tmp_path):
 @pytest.mark.parametrize("study", ["size", "trunk"])
 def test_the_studies_leave_their_picture(study, tmp_path):
     flags = ["--fraction=0.5", "--fraction=1.0", "--trunk_width=0.125", "--trunk_classes=20"]
-    process = run(tmp_path, f"--study={study}", "--width=0.125", *flags)
-    assert process.returncode == 0, process.stderr[-3000:]
+    run(tmp_path, f"--study={study}", "--width=0.125", *flags, must_succeed=True)
     assert (tmp_path / f"results_{study}.json").exists()
     picture = "size_signdigits.png" if study == "size" else "trunk.png"
     assert (tmp_path / picture).stat().st_size > 1000

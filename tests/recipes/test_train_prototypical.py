@@ -1,25 +1,16 @@
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
-RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "train_prototypical.py"
+from tests.recipes.runner import runner
 
-
-def run(folder, *flags):
-    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+run = runner("train_prototypical")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run(folder)
-    assert process.returncode == 0, process.stderr[-3000:]
-    return folder, process
+    return folder, run(folder, must_succeed=True)
 
 
 def test_smoke_prints_the_table_and_leaves_weights_and_curve(finished):
@@ -43,4 +34,4 @@ def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     assert json.loads((folder / "results.json").read_text())["table"] == first
     assert (folder / "best.weights.h5").stat().st_mtime_ns == before
     process = run(folder, "--learning_rate=0.5")
-    assert process.returncode != 0 and "Choose another --output_dir" in process.stderr
+    assert process.returncode != 0 and "Choose another folder" in process.stderr

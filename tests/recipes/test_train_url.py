@@ -1,28 +1,20 @@
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
-RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "train_url.py"
+from tests.recipes.runner import runner
+
 DOMAINS = ["omniglot", "quickdraw", "signdigits"]
 
-
-def run(folder, *flags):
-    command = [sys.executable, str(RECIPE), f"--output_dir={folder}", "--smoke", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+run = runner("train_url")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    process = run(folder, "--width=0.125")
-    assert process.returncode == 0, process.stderr[-3000:]
-    return folder, process
+    return folder, run(folder, "--width=0.125", must_succeed=True)
 
 
 def test_smoke_leaves_networks_that_load_and_a_table(finished):
@@ -47,8 +39,7 @@ def test_only_adds_a_hierarchical_network_from_cached_teachers(finished):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.keras")}
     flags = ("--width=0.125", "--name=deep", "--groups=1", "--cache_views=2", "--annealing=domain")
-    process = run(folder, *flags, "--only=deep_group1,deep", "--feature_loss=cosine")
-    assert process.returncode == 0, process.stderr[-3000:]
+    run(folder, *flags, "--only=deep_group1,deep", "--feature_loss=cosine", must_succeed=True)
     networks = json.loads((folder / "networks.json").read_text())
     assert networks["deep_group1"]["kind"] == "group" and networks["deep"]["kind"] == "url"
     assert set(networks["deep_group1"]["domains"]) == {"quickdraw", "signdigits"}
@@ -64,6 +55,6 @@ def test_only_adds_a_hierarchical_network_from_cached_teachers(finished):
 def test_other_settings_and_missing_teachers_are_refused(finished, tmp_path):
     folder, _ = finished
     process = run(folder, "--width=0.125", "--only=url", "--feature_loss=none")
-    assert process.returncode != 0 and "Choose another --name" in process.stderr
+    assert process.returncode != 0 and "Choose another folder" in process.stderr
     process = run(tmp_path, "--only=url")
     assert process.returncode != 0 and "must be trained first" in process.stderr
