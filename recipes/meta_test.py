@@ -38,7 +38,7 @@ import rich.progress
 import rich.table
 from absl import app, flags
 
-from keras_univrep import backbones, datasets, evaluation, few_shot, metrics, models, plotting
+from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
 
 PROTOCOLS = ["varying_way_varying_shot", "five_way_one_shot", "varying_way_five_shot"]
 SMOKE_NETWORKS = {
@@ -155,14 +155,15 @@ def extract(name, entry, domains, split, folder, batch_size=256):
 
 def make_classifier(name, seen, urt=None):
     """Returns an estimator of `few_shot`; of URT the one that was trained."""
-    rates = {"pa_seen": "seen", "pa_unseen": "unseen", "pa_cross_validated": "cross_validated"}
-    alignment = few_shot.PreClassifierAlignment(rates.get(name, "seen" if seen else "unseen"))
-    similarity = name.removeprefix("ncc_") if name.startswith("ncc_") else "cosine"
-    if name.startswith(("pa", "transductive", "urt")):
-        own = few_shot.TransductiveAlignment(alignment) if name == "transductive" else alignment
-        return urt if name == "urt" else own
+    if name == "urt":
+        return urt
     if name.startswith("ncc"):
-        return few_shot.NearestCentroid(similarity)
+        return few_shot.NearestCentroid(name.removeprefix("ncc").removeprefix("_") or "cosine")
+    if name in ("pa", "transductive"):
+        alignment = few_shot.PreClassifierAlignment("seen" if seen else "unseen")
+        return alignment if name == "pa" else few_shot.TransductiveAlignment(alignment)
+    if name.startswith("pa_"):
+        return few_shot.PreClassifierAlignment(name.removeprefix("pa_"))
     return {
         "scm": few_shot.SimpleCNAPS,
         "knn": few_shot.NearestNeighbours,
@@ -237,16 +238,6 @@ def batches_of(features, sampler, count, block=BLOCK):
         )
 
 
-def accuracy_of(estimator, batches):
-    """Returns the mean accuracy over episodes and half its interval, in per cent."""
-    accuracies = []
-    for support, labels, queries, expected in batches:
-        predicted = estimator.fit(support, labels).predict(queries)
-        pairs = zip(predicted, expected, strict=True)
-        accuracies += [100.0 * np.mean(found == wanted) for found, wanted in pairs]
-    return metrics.confidence_interval(accuracies)
-
-
 def measure(
     title, features, classifier, meta, domain, split, protocol, count, seed, key, folder, urt=None
 ):
@@ -259,7 +250,7 @@ def measure(
             return tuple(kept["result"])
     sampler = meta.sampler(domain, split, protocol, seed=seed)
     estimator = make_classifier(classifier, domain in meta.seen, urt)
-    result = accuracy_of(estimator, batches_of(features, sampler, count))
+    result = evaluation.evaluate_episodes(estimator, batches_of(features, sampler, count))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"result": result, "settings": settings}))

@@ -9,8 +9,8 @@ import numpy as np
 from keras_univrep.datasets.domain import Arrays, Domain
 from keras_univrep.datasets.domain_from_arrays import statistics
 from keras_univrep.datasets.lazy_splits import LazySplits
+from keras_univrep.datasets.local_folder import VARIABLE
 
-VARIABLE = "KERAS_UNIVREP_DATA"
 FILE = "omniglot28/omniglot28.npz"
 VALIDATION = (
     "Armenian",

@@ -24,8 +24,9 @@ def evaluate_episodes(
         estimator: An estimator of `keras_univrep.few_shot`, or anything with `fit` and `predict`.
             It is fitted anew on each support set.
         episodes: Support features, support labels, query features and query labels: of one
-            episode, (samples, ...) and (samples,), or of many of equal size, which run together,
-            (episodes, samples, ...) and (episodes, samples).
+            episode, (samples, ...) and (samples,), or of many, which run together: of equal size,
+            (episodes, samples, ...) and (episodes, samples), or lists of episodes of any size,
+            where the estimator takes them, as those of `few_shot` do.
 
     Returns:
         `(mean, half_width)` in per cent, as few-shot papers print them: the half width is 1.96
@@ -50,16 +51,21 @@ def evaluate_episodes(
     accuracies: list[float] = []
     for support, support_labels, queries, query_labels in episodes:
         predicted = estimator.fit(support, support_labels).predict(queries)
-        if keras.ops.is_tensor(query_labels):
-            query_labels = keras.ops.convert_to_numpy(query_labels)
-        expected = np.asarray(query_labels)
-        if predicted.shape != expected.shape:
-            raise ValueError(
-                "Query labels must be one for each query. Received: labels of shape "
-                f"{expected.shape} for predictions of shape {predicted.shape}. "
-                "Give both the same leading axes."
+        several = isinstance(predicted, list)
+        pairs = (
+            zip(predicted, query_labels, strict=True) if several else [(predicted, query_labels)]
+        )
+        for found, wanted in pairs:
+            expected = np.asarray(
+                keras.ops.convert_to_numpy(wanted) if keras.ops.is_tensor(wanted) else wanted
             )
-        accuracies.extend(np.atleast_1d(100.0 * np.mean(predicted == expected, axis=-1)))
+            if found.shape != expected.shape:
+                raise ValueError(
+                    "Query labels must be one for each query. Received: labels of shape "
+                    f"{expected.shape} for predictions of shape {found.shape}. "
+                    "Give both the same leading axes."
+                )
+            accuracies.extend(np.atleast_1d(100.0 * np.mean(found == expected, axis=-1)))
     if not accuracies:
         raise ValueError(
             "`episodes` must hold at least one episode. Received: none. "

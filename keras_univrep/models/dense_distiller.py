@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_univrep import losses
 from keras_univrep.layers import AlignmentAdapter
+from keras_univrep.models._levels import resized
 from keras_univrep.models._task_parts import TaskParts
 from keras_univrep.models._teaching import per_domain
 from keras_univrep.types import Shape, Tensor
@@ -224,7 +225,7 @@ class DenseDistiller(keras.Model):
                 names = zip(self.student_layers[task], self._teacher_names(task), strict=True)
                 for mine, theirs in names:
                     target = ops.stop_gradient(targets[theirs])
-                    aligned = _resized(next(numbered)(maps[mine]), target)
+                    aligned = resized(next(numbered)(maps[mine]), target)
                     value = self.feature_loss(target, aligned)
                     terms.append(self.feature_weight[task] * value)
             if task in self.prediction_loss:
@@ -306,16 +307,6 @@ def _map_of(network: keras.Model, name: str) -> keras.KerasTensor:
             f"`student_layers` and `teacher_layers` must name layers. Received: {name!r} for "
             f"{network.name!r}, which has {known}. Choose among these."
         ) from error
-
-
-def _resized(features: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the height and width of `like`; low precision would lose what is compared."""
-    size = tuple(like.shape[1:3])
-    if tuple(features.shape[1:3]) == size:
-        return features
-    return ops.image.resize(
-        ops.cast(features, "float32"), size, "bilinear", data_format="channels_last"
-    )
 
 
 def _check_functional(network: Any, argument: str) -> None:

@@ -56,6 +56,23 @@ def test_batches_of_episodes_count_as_the_episodes() -> None:
     assert many == pytest.approx(one)
 
 
+def test_lists_of_episodes_of_other_sizes_count_as_the_episodes() -> None:
+    class Lists(Parity):
+        def predict(self, features: list[np.ndarray]) -> list[np.ndarray]:
+            pairs = zip(self.answers, features, strict=True)
+            return [np.full(len(queries), answer) for answer, queries in pairs]
+
+        def fit(self, features: list[np.ndarray], labels: list[list[int]]) -> Lists:
+            self.answers = [own[0] for own in labels]
+            return self
+
+    episodes = [(QUERIES, [1, 0], QUERIES, [1, 0, 0, 1]), (QUERIES, [0], QUERIES[:2], [0, 1])]
+    one = evaluate_episodes(Parity(), episodes)
+    assert evaluate_episodes(Lists(), [tuple(zip(*episodes))]) == pytest.approx(one)
+    with pytest.raises(ValueError, match=r"\(3,\) for predictions of shape \(4,\)"):
+        evaluate_episodes(Lists(), [([QUERIES], [[1]], [QUERIES], [[1, 0, 1]])])
+
+
 def test_no_episode_and_labels_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one episode"):
         evaluate_episodes(Parity(), [])
