@@ -38,6 +38,7 @@ QUERIES = 15
 PRESETS = {
     "local": {"train": 3600, "epoch": 200, "halve": 600, "validation": 100, "test": 1000},
     "long": {"train": 12000, "epoch": 400, "halve": 2000, "validation": 100, "test": 1000},
+    "longer": {"train": 24000, "epoch": 400, "halve": 4000, "validation": 100, "test": 1000},
     "paper": {"train": 40000, "epoch": 500, "halve": 2000, "validation": 100, "test": 1000},
     "smoke": {"train": 4, "epoch": 2, "halve": 2, "validation": 2, "test": 10},
 }
