@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[tensorflow,jax,torch,data,few-shot,detection,rl,recipes,dev]"
+		--editable ".[tensorflow,jax,torch,data,few-shot,detection,export,rl,recipes,dev]"
 	touch $@
 
 demo: $(READY)  ## Train, distil and compare on five real domains (10 minutes on two cores).

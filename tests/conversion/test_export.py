@@ -1,0 +1,195 @@
+"""Exported files answer as the network does, in a process without this library."""
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_univrep.backbones import AdaptedBackbone
+from keras_univrep.conversion import export
+from keras_univrep.models import MultiDomainModel
+
+CLASSES = {"photo": 5, "line-art": 7}
+STATISTICS = {
+    "photo": ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4]),
+    "line-art": ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]),
+}
+# Signatures, largest errors of the outputs by signature, and what the process has loaded.
+READER = """
+import json, sys
+import numpy as np
+path, kind, folder = sys.argv[1:]
+images, expected = np.load(folder + "/images.npy"), np.load(folder + "/expected.npz")
+if kind == "onnx":
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    answers = {"serving_default": dict(zip(names, session.run(names, {"images": images})))}
+else:
+    import tensorflow as tf
+    if kind == "litert":
+        interpreter = tf.lite.Interpreter(path)
+        runners = {name: interpreter.get_signature_runner(name)
+                   for name in interpreter.get_signature_list()}
+    else:
+        loaded = tf.saved_model.load(path)
+        runners = {name: loaded.signatures[name] for name in loaded.signatures}
+        images = tf.constant(images)
+    answers = {name: {k: np.asarray(v) for k, v in run(images=images).items()}
+               for name, run in runners.items()}
+errors = {}
+for key in expected.files:
+    name, output = key.split("/")
+    difference = np.abs(answers[name][output] - expected[key])
+    errors[key] = float(difference.max()) if difference.size else None
+outputs = {name: sorted(answer) for name, answer in answers.items()}
+print(json.dumps({"outputs": outputs, "errors": errors,
+                  "library": "keras_univrep" in sys.modules}))
+"""
+
+
+def network(adapted: bool) -> MultiDomainModel:
+    """A network whose outputs depend on every weight of it."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(images)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    trunk = keras.Model(images, x)
+    model = MultiDomainModel(AdaptedBackbone(trunk, list(CLASSES)) if adapted else trunk, CLASSES)
+    rng = np.random.default_rng(1)
+    for variable in model.variables:
+        value = ops.convert_to_numpy(variable)
+        variable.assign(value + 0.2 * rng.uniform(size=variable.shape))
+    return model
+
+
+def expected(model: MultiDomainModel, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What each signature must answer, by "signature/output"."""
+    answers = {}
+    for name, own in images.items():
+        features = model.features(own, domain=name, training=False)
+        logits = ops.convert_to_numpy(model.classify(features, name))
+        answers[f"{name}/features"] = ops.convert_to_numpy(features)
+        answers[f"{name}/logits"] = answers[f"serving_default/{name}"] = logits
+    return answers
+
+
+def read(path: pathlib.Path, kind: str, images: np.ndarray, answers: dict[str, Any]) -> dict:
+    folder = path.parent
+    np.save(folder / "images.npy", images)
+    np.savez(folder / "expected.npz", **answers)
+    process = subprocess.run(
+        [sys.executable, "-c", READER, str(path), kind, str(folder)],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-2000:]
+    found = json.loads(process.stdout.splitlines()[-1])
+    assert not found["library"]
+    assert all(error < 1e-4 for error in found["errors"].values()), found["errors"]
+    return found["outputs"]
+
+
+def test_all_domains_are_served_from_one_file_that_holds_the_trunk_once(tmp_path) -> None:
+    model = network(adapted=True)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
+    path = export(model, tmp_path / "served", preprocess=STATISTICS)
+    normalized = {
+        name: ((images / 255.0 - np.array(mean)) / np.array(std)).astype("float32")
+        for name, (mean, std) in STATISTICS.items()
+    }
+    outputs = read(path, "tf_saved_model", images, expected(model, normalized))
+    both = ["features", "logits"]
+    assert outputs == {"photo": both, "line-art": both, "serving_default": sorted(CLASSES)}
+    stored = sum(file.stat().st_size for file in (path / "variables").iterdir())
+    assert stored < 4 * model.count_params() + 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, name", [("onnx", "served.onnx"), ("litert", "served.tflite")])
+def test_other_formats_answer_the_same(kind, name, tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    model = network(adapted=False)
+    # LiteRT's signatures take the one image that they were written for.
+    images = np.random.default_rng(0).normal(size=(3 if kind == "onnx" else 1, 32, 32, 3))
+    images = images.astype("float32")
+    path = export(model, tmp_path / name, kind, image_size=(32, 32))
+    answers = expected(model, dict.fromkeys(CLASSES, images))
+    if kind == "onnx":
+        answers = {key: value for key, value in answers.items() if key.startswith("serving")}
+    outputs = read(path, kind, images, answers)
+    assert outputs["serving_default"] == sorted(CLASSES)
+    assert kind == "onnx" or outputs["features"] == ["features"]
+
+
+@pytest.mark.slow
+def test_fused_parts_and_chosen_domains_answer_the_same(tmp_path) -> None:
+    model = network(adapted=True)
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    path = export(model, tmp_path / "served", domains=["line-art"], fused=True)
+    outputs = read(path, "tf_saved_model", images, expected(model, {"line-art": images}))
+    assert sorted(outputs) == ["line-art", "serving_default"]
+
+
+@pytest.mark.slow
+def test_a_functional_model_is_served_by_the_names_of_its_outputs(tmp_path) -> None:
+    keras.utils.set_random_seed(0)
+    images = keras.Input((None, None, 3))
+    maps = keras.layers.Conv2D(4, 3, padding="same")(images)
+    model = keras.Model(images, {"depth": maps[..., :1], "normals": maps[..., 1:]})
+    x = np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype("float32")
+    path = export(model, tmp_path / "served")
+    answers = {f"serving_default/{k}": ops.convert_to_numpy(v) for k, v in model(x).items()}
+    assert read(path, "tf_saved_model", x, answers) == {"serving_default": ["depth", "normals"]}
+
+
+def test_bad_requests_are_refused_and_leave_nothing(tmp_path) -> None:
+    model = network(adapted=False)
+    for arguments, message in [
+        ({"format": "caffe"}, "must be one of tf_saved_model, onnx, litert"),
+        ({"format": "onnx"}, "must end with '.onnx'"),
+        ({"path": tmp_path / "a.tflite", "format": "litert"}, "image_size=None"),
+        ({"domains": ["clip-art"]}, "clip-art"),
+        ({"preprocess": {"photo": STATISTICS["photo"]}}, "none of line-art"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            export(model, **{"path": tmp_path / "served", **arguments})
+    images = keras.Input((8, 8, 3))
+    with pytest.raises(ValueError, match="are for a MultiDomainModel"):
+        export(keras.Model(images, images[:, 0]), tmp_path / "served", fused=True)
+    with pytest.raises(ValueError, match="functional model of one batch"):
+        export(keras.Sequential(), tmp_path / "served")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "served").mkdir()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export(model, tmp_path / "served")
+
+
+@keras.saving.register_keras_serializable(package="test_export")
+class Doubled(keras.layers.Layer):
+    """A class that only this module registers."""
+
+    def call(self, x: Any) -> Any:
+        return 2.0 * x
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow", reason="TensorFlow needs no process of its own"
+)
+@pytest.mark.slow
+def test_classes_of_ones_own_are_found_through_their_module(tmp_path) -> None:
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, Doubled()(images))
+    with pytest.raises(RuntimeError, match="`modules`"):
+        export(model, tmp_path / "served")
+    assert not list(tmp_path.iterdir())
+    export(model, tmp_path / "served", modules=[__name__])
+    x = np.ones((1, 8, 8, 3), "float32")
+    read(tmp_path / "served", "tf_saved_model", x, {"serving_default/outputs": 2.0 * x})
