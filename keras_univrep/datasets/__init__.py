@@ -1,8 +1,11 @@
 """Domains: the sets that ship with the package, a user's own, and pipelines that feed them."""
 
+from keras_univrep.datasets.batches_with_episodes import batches_with_episodes
 from keras_univrep.datasets.benchmark import benchmark
+from keras_univrep.datasets.boxes_augment import boxes_augment
 from keras_univrep.datasets.camvid import camvid
 from keras_univrep.datasets.cityscapes import cityscapes
+from keras_univrep.datasets.coco_source import coco_source
 from keras_univrep.datasets.decathlon_domain import DecathlonDomain
 from keras_univrep.datasets.decathlon_local import decathlon_local
 from keras_univrep.datasets.decathlon_pipeline import decathlon_pipeline
@@ -10,9 +13,11 @@ from keras_univrep.datasets.dense_augment import dense_augment
 from keras_univrep.datasets.dense_domain import DenseDomain
 from keras_univrep.datasets.dense_pipeline import dense_pipeline
 from keras_univrep.datasets.dense_sequence import DenseSequence
+from keras_univrep.datasets.detection_source import detection_source
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
 from keras_univrep.datasets.domain_from_folder import domain_from_folder
+from keras_univrep.datasets.downstream_local import downstream_local
 from keras_univrep.datasets.embedded_domains import embedded_domains
 from keras_univrep.datasets.episode import Episode
 from keras_univrep.datasets.episode_pipeline import episode_batches, episode_pipeline
@@ -25,6 +30,7 @@ from keras_univrep.datasets.hierarchical_classes import (
 )
 from keras_univrep.datasets.join_dense_pipelines import join_dense_pipelines
 from keras_univrep.datasets.join_pipelines import join_pipelines
+from keras_univrep.datasets.label_map_source import label_map_source
 from keras_univrep.datasets.load_domain import load_domain
 from keras_univrep.datasets.meta_dataset import meta_dataset
 from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
@@ -38,12 +44,21 @@ from keras_univrep.datasets.nyuv2 import nyuv2
 from keras_univrep.datasets.omniglot_vinyals import omniglot_vinyals
 from keras_univrep.datasets.pipeline import pipeline
 from keras_univrep.datasets.random_rooms import random_rooms
+from keras_univrep.datasets.random_sources import random_sources
 from keras_univrep.datasets.resize_dense import resize_dense
+from keras_univrep.datasets.sinusoid import sinusoid
+from keras_univrep.datasets.sinusoids import Sinusoids
+from keras_univrep.datasets.source import Source
+from keras_univrep.datasets.source_from_domain import source_from_domain
+from keras_univrep.datasets.source_pipeline import source_pipeline
+from keras_univrep.datasets.source_sequence import SourceSequence
+from keras_univrep.datasets.sources_local import sources_local
 from keras_univrep.datasets.subset import subset
 from keras_univrep.datasets.taught_pipeline import taught_pipeline
 from keras_univrep.datasets.taught_sequence import TaughtSequence
 from keras_univrep.datasets.visual_decathlon import visual_decathlon
 from keras_univrep.datasets.with_classes import with_classes
+from keras_univrep.datasets.x_learner_sources import x_learner_sources
 
 __all__ = [
     "DecathlonDomain",
@@ -56,24 +71,33 @@ __all__ = [
     "MetaDatasetSpec",
     "MetaDomains",
     "MultiDomainSequence",
+    "Sinusoids",
+    "Source",
+    "SourceSequence",
     "TaughtSequence",
+    "batches_with_episodes",
     "benchmark",
+    "boxes_augment",
     "camvid",
     "cityscapes",
     "classes_of_one_group",
     "classes_under_one_node",
+    "coco_source",
     "decathlon_local",
     "decathlon_pipeline",
     "dense_augment",
     "dense_pipeline",
+    "detection_source",
     "domain_from_arrays",
     "domain_from_folder",
+    "downstream_local",
     "embedded_domains",
     "episode_batches",
     "episode_pipeline",
     "fit_normals",
     "join_dense_pipelines",
     "join_pipelines",
+    "label_map_source",
     "load_domain",
     "meta_dataset",
     "meta_local",
@@ -83,11 +107,17 @@ __all__ = [
     "nyuv2",
     "omniglot_vinyals",
     "pipeline",
-    "read_meta_dataset_spec",
     "random_rooms",
+    "random_sources",
+    "read_meta_dataset_spec",
     "resize_dense",
+    "sinusoid",
+    "source_from_domain",
+    "source_pipeline",
+    "sources_local",
     "subset",
     "taught_pipeline",
     "visual_decathlon",
     "with_classes",
+    "x_learner_sources",
 ]
