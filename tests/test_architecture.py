@@ -37,7 +37,7 @@ RANKS = {
 LEAVES = {
     "callbacks": set(),
     "compression": set(),
-    "conversion": set(),
+    "conversion": {"compression"},
     "datasets": set(),
     "evaluation": {"datasets"},
     "few_shot": set(),

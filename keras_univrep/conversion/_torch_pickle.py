@@ -1,0 +1,195 @@
+"""Reads PyTorch's pickles as data: nothing of theirs is imported, called or executed."""
+
+import collections
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+DTYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "ByteStorage": "<u1",
+    "CharStorage": "<i1",
+    "BoolStorage": "?",
+}
+
+
+class Inert:
+    """What stands for an object of a class that is not imported: its attributes alone."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, Mapping):
+            self.__dict__.update(state)
+
+
+class _Storage:
+    """The numbers of one or several tensors, known once all of the file is read."""
+
+    def __init__(self, dtype: str, size: int) -> None:
+        self.dtype, self.size = np.dtype(dtype), size
+        self.values: np.ndarray | None = None
+
+
+class _Tensor:
+    """A view of a storage."""
+
+    def __init__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> None:
+        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
+
+    def array(self) -> np.ndarray:
+        values, size = self.storage.values, self.storage.size
+        reach = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+        inside = all(n >= 0 and s >= 0 for n, s in zip(self.shape, self.strides, strict=True))
+        empty = 0 in self.shape
+        if values is None or not inside or (not empty and not 0 <= self.offset + reach < size):
+            raise pickle.UnpicklingError(
+                f"a tensor of shape {self.shape} lies outside its {size} numbers"
+            )
+        if empty:
+            return np.zeros(self.shape, self.storage.dtype)
+        step = self.storage.dtype.itemsize
+        return np.lib.stride_tricks.as_strided(
+            values[self.offset :], self.shape, [s * step for s in self.strides]
+        ).copy()
+
+
+def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+
+
+def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
+    return data
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+# All that a pickle may call.
+_CALLABLE: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch", "Size"): tuple,
+    ("torch", "device"): _nothing,
+    ("torch.nn.backends.thnn", "_get_thnn_function_backend"): _nothing,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "scalar"): _nothing,
+    ("numpy._core.multiarray", "scalar"): _nothing,
+    ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
+}
+
+
+class Reader(pickle.Unpickler):
+    """Unpickles tensors, and modules of the named Python modules as inert objects."""
+
+    def __init__(self, file: BinaryIO, modules: tuple[str, ...]) -> None:
+        super().__init__(file, encoding="latin1")
+        self.modules = modules
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _CALLABLE:
+            return _CALLABLE[module, name]
+        if module in ("torch", "torch.storage") and name in DTYPES:
+            return DTYPES[name]
+        if module.startswith("torch.nn.modules.") or module in (
+            *self.modules,
+            "torch.nn.parallel.data_parallel",
+        ):
+            return type(name, (Inert,), {})
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not known to be harmless")
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind = pid[0]
+        if kind == "module":
+            return pid[1]
+        if kind != "storage" or not isinstance(pid[1], str):
+            raise pickle.UnpicklingError(f"it holds a {kind!r} that is not known")
+        _, dtype, key, _, size, *rest = pid
+        if rest and rest[0] is not None:
+            raise pickle.UnpicklingError("it holds views of storages, as before PyTorch 0.4")
+        return self.storages.setdefault(str(key), _Storage(dtype, int(size)))
+
+
+def read(path: Any, modules: tuple[str, ...]) -> Any:
+    """What a file of `torch.save` holds, with `_Tensor` for tensors and `Inert` for the rest."""
+    with open(path, "rb") as file:
+        if zipfile.is_zipfile(file):
+            return _read_zip(file, modules)
+        file.seek(0)
+        return _read_stream(file, modules)
+
+
+def _read_zip(file: BinaryIO, modules: tuple[str, ...]) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        pickled = next((n for n in names if n.endswith("/data.pkl")), None)
+        if pickled is None:
+            raise pickle.UnpicklingError("its zip has no data.pkl")
+        folder = pickled.removesuffix("data.pkl")
+        order = f"{folder}byteorder"
+        if order in names and archive.read(order) != b"little":
+            raise pickle.UnpicklingError("its numbers are big-endian")
+        with archive.open(pickled) as stream:
+            reader = Reader(stream, modules)  # type: ignore[arg-type]
+            found = reader.load()
+        for key, storage in reader.storages.items():
+            _fill(storage, archive.read(f"{folder}data/{key}"))
+    return found
+
+
+def _read_stream(file: BinaryIO, modules: tuple[str, ...]) -> Any:
+    if (Reader(file, ()).load(), Reader(file, ()).load()) != (MAGIC, PROTOCOL):
+        raise pickle.UnpicklingError("it is no file of torch.save")
+    system = Reader(file, ()).load()
+    if not system.get("little_endian", True):
+        raise pickle.UnpicklingError("its numbers are big-endian")
+    reader = Reader(file, modules)
+    found = reader.load()
+    for key in Reader(file, ()).load():
+        (size,) = struct.unpack("<q", file.read(8))
+        storage = reader.storages[str(key)]
+        if size != storage.size:
+            raise pickle.UnpicklingError("it has another number of values than it announces")
+        _fill(storage, file.read(size * storage.dtype.itemsize))
+    return found
+
+
+def _fill(storage: _Storage, content: bytes) -> None:
+    if len(content) != storage.size * storage.dtype.itemsize:
+        raise pickle.UnpicklingError("it is truncated")
+    storage.values = np.frombuffer(content, storage.dtype)
+
+
+def arrays(value: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """The tensors of dictionaries and of modules, named as a state dictionary names them."""
+    if isinstance(value, _Tensor):
+        return {prefix: value.array()}
+    if isinstance(value, Inert):
+        own = vars(value)
+        # A module whose parts are no dictionaries was not made by PyTorch.
+        parts = [own.get(kind) or {} for kind in ("_parameters", "_buffers", "_modules")]
+        value = {name: part for kind in parts for name, part in kind.items()}
+    if not isinstance(value, Mapping):
+        return {}
+    found: dict[str, np.ndarray] = {}
+    for name, part in value.items():
+        found |= arrays(part, f"{prefix}.{name}" if prefix else str(name))
+    return found

@@ -1,0 +1,109 @@
+"""Checkpoints of the authors' networks give the authors' outputs, and go back again.
+
+The networks here are written anew from the layouts, with the names of the authors' weights.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_univrep.conversion import from_torch, to_torch
+
+WRITER = pathlib.Path(__file__).parent / "torch_networks.py"
+KINDS = ["normal", "parallel", "half", "series", "shared", "single", "url"]
+DOMAINS = {"single": ["photo"], "url": []}
+SOURCES = {
+    **dict.fromkeys(("normal", "parallel", "half", "series"), "residual_adapters"),
+    **dict.fromkeys(("shared", "single"), "universal_representations"),
+    "url": "url",
+}
+
+
+def write(folder: pathlib.Path, width: int) -> None:
+    process = subprocess.run(
+        [sys.executable, str(WRITER), str(folder), str(width)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("networks")
+    write(folder, 4)
+    return folder
+
+
+def convert(folder: pathlib.Path, kind: str) -> keras.Model:
+    return from_torch(
+        folder / f"{kind}.pth", SOURCES[kind], DOMAINS.get(kind, ["photo", "sketch"]),
+        modules=["torch_networks"],
+    )  # fmt: skip
+
+
+def check_outputs(model: keras.Model, folder: pathlib.Path, kind: str) -> None:
+    with np.load(folder / f"{kind}.npz") as stored:
+        expected = dict(stored)
+    images = expected.pop("images").transpose(0, 2, 3, 1)
+    for number, (name, right) in enumerate(sorted(expected.items())):
+        if kind == "url":
+            found = model(images, training=False)
+        else:
+            found = model(images, domain=model.domains[number], training=False)
+        found = ops.convert_to_numpy(found)
+        scale = np.abs(right).max()
+        np.testing.assert_allclose(found / scale, right / scale, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_are_the_authors_and_weights_go_back(files, kind) -> None:
+    model = convert(files, kind)
+    check_outputs(model, files, kind)
+    state = to_torch(model, SOURCES[kind])
+    again = from_torch(state, SOURCES[kind], DOMAINS.get(kind, ["photo", "sketch"]))
+    for one, other in zip(model.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parallel", "shared", "url"])
+def test_networks_of_full_size_convert(tmp_path, kind) -> None:
+    write(tmp_path, 32)
+    check_outputs(convert(tmp_path, kind), tmp_path, kind)
+
+
+def changed(state: dict[str, np.ndarray], what: str) -> dict[str, np.ndarray]:
+    names = sorted(state)
+    if what == "missing":
+        return {name: state[name] for name in names[1:]}
+    if what == "unused":
+        return {**state, "layer9.0.conv1.weight": np.zeros((4, 4, 3, 3))}
+    return {**state, "layer1.0.bn1.weight": np.zeros(7)}
+
+
+@pytest.mark.parametrize(
+    "what, message",
+    [("missing", "1 missing"), ("unused", "1 unused"), ("shape", "layer1.0.bn1.weight.*\\(7,\\)")],
+)
+def test_weights_that_do_not_fit_are_refused(files, what, message) -> None:
+    state = to_torch(convert(files, "shared"), "universal_representations")
+    with pytest.raises(ValueError, match=message):
+        from_torch(changed(state, what), "universal_representations", ["photo", "sketch"])
+
+
+def test_wrong_sources_and_domains_are_refused(files) -> None:
+    state: dict[str, Any] = to_torch(convert(files, "shared"), "universal_representations")
+    with pytest.raises(ValueError, match="must be one of residual_adapters"):
+        from_torch(state, "timm")
+    with pytest.raises(ValueError, match=r"\['photo'\] for 2 classifiers, of \[5, 7\]"):
+        from_torch(state, "universal_representations", ["photo"])
+    with pytest.raises(ValueError, match="Choose another `source`"):
+        to_torch(convert(files, "url"), "residual_adapters")
