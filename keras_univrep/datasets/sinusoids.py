@@ -70,8 +70,8 @@ class Sinusoids:
         if waves is not None:
             rng = np.random.default_rng((seed, 0))
             self._amplitudes, self._phases = self._draw(rng, waves)
-        if points is not None:
-            self._x = rng.uniform(*_INPUT, (waves, points))
+            if points is not None:
+                self._x = rng.uniform(*_INPUT, (waves, points))
 
     def batch(self, number: int, tasks: int = 25) -> MetaArrays:
         """A batch of tasks.
