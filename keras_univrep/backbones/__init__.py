@@ -4,6 +4,8 @@ from keras_univrep.backbones.adaptable_layers import adaptable_layers
 from keras_univrep.backbones.adapted_backbone import AdaptedBackbone
 from keras_univrep.backbones.call_modulated import call_modulated, film_layers
 from keras_univrep.backbones.conv4 import Conv4
+from keras_univrep.backbones.decode_boxes import decode_boxes
+from keras_univrep.backbones.deeplab_v3_head import DeepLabV3Head
 from keras_univrep.backbones.dense_head import DenseHead
 from keras_univrep.backbones.hrnet18 import HRNet18
 from keras_univrep.backbones.mtan import MTAN
@@ -13,11 +15,13 @@ from keras_univrep.backbones.pad_net import PADNet
 from keras_univrep.backbones.resnet18 import ResNet18
 from keras_univrep.backbones.resnet26 import ResNet26
 from keras_univrep.backbones.resnet50 import ResNet50
+from keras_univrep.backbones.retina_net_head import RetinaNetHead
 from keras_univrep.backbones.segnet import SegNet
 
 __all__ = [
     "AdaptedBackbone",
     "Conv4",
+    "DeepLabV3Head",
     "DenseHead",
     "HRNet18",
     "MTAN",
@@ -27,8 +31,10 @@ __all__ = [
     "ResNet18",
     "ResNet26",
     "ResNet50",
+    "RetinaNetHead",
     "SegNet",
     "adaptable_layers",
     "call_modulated",
+    "decode_boxes",
     "film_layers",
 ]

@@ -9,6 +9,7 @@ from keras_univrep.types import Tensor
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 POOLINGS = (None, "avg")
+STRIDES = (32, 16, 8)
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
@@ -31,7 +32,8 @@ class ResNet50(keras.Model):
         | s | identity; in the first block of a stage a 1x1 convolution and its normalisation | |
 
     Differences: The stride of a stage is that of the 3x3 convolution of its first block, as in
-        PyTorch's networks; He et al. have it in the 1x1 before. he2022's HalfResNet-50 has
+        PyTorch's networks; He et al. have it in the 1x1 before. `output_stride` is as in Chen et
+        al. (2017). he2022's HalfResNet-50 has
         channels over the square root of 2, hence half the parameters: `width=0.5**0.5`.
 
     Args:
@@ -39,6 +41,8 @@ class ResNet50(keras.Model):
         width: Factor of all channel numbers.
         channels: Channels of the images.
         pooling: `"avg"` for one vector an image, or `None` for the four maps.
+        output_stride: 32, or 16 or 8 for dense tasks: later stages then keep the size of the map
+            and spread the taps of their 3x3 convolutions. The weights are the same.
         dtype: Dtype or policy of all layers.
         **kwargs: `name` and `trainable` of a Keras model.
 
@@ -63,6 +67,8 @@ class ResNet50(keras.Model):
 
     References:
         - He, Zhang, Ren, Sun. Deep residual learning for image recognition. CVPR 2016.
+        - Chen, Papandreou, Schroff, Adam. Rethinking atrous convolution for semantic image
+          segmentation. 2017.
         - He et al. X-Learner: learning cross sources and tasks for universal visual
           representation. ECCV 2022.
     """
@@ -73,6 +79,7 @@ class ResNet50(keras.Model):
         width: float = 1.0,
         channels: int = 3,
         pooling: str | None = None,
+        output_stride: int = 32,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -80,6 +87,11 @@ class ResNet50(keras.Model):
             raise ValueError(
                 f"`depth` must be one of {list(BLOCKS)} and `pooling` one of {list(POOLINGS)}. "
                 f"Received: depth={depth!r}, pooling={pooling!r}. Pass one of these."
+            )
+        if output_stride not in STRIDES:
+            raise ValueError(
+                f"`output_stride` must be one of {list(STRIDES)}. "
+                f"Received: output_stride={output_stride!r}. Pass one of these."
             )
         if not width > 0:
             raise ValueError(
@@ -95,15 +107,19 @@ class ResNet50(keras.Model):
         x = keras.layers.MaxPooling2D(
             3, 2, data_format="channels_last", name="pool", dtype=policy
         )(x)  # fmt: skip
-        maps = {}
+        maps, dilation = {}, 1
         for stage, blocks in enumerate(BLOCKS[depth]):
             inner, filters = _scaled(64 * 2**stage, width), _scaled(256 * 2**stage, width)
             level = f"level{stage + 2}"
+            spread = 4 * 2**stage > output_stride
             for block in range(1, blocks + 1):
                 # The maximum already halved the map; the first stage keeps its size.
-                strides = 2 if block == 1 and stage else 1
+                strides = 2 if block == 1 and stage and not spread else 1
                 name = f"{level}_block{block}"
-                x = _block(x, inner, filters, strides, name, policy, level, block == blocks)
+                last = block == blocks
+                x = _block(x, inner, filters, strides, dilation, name, policy, level, last)
+                # From the second on, where a stride of the first would have thinned the map.
+                dilation *= 2 if block == 1 and spread else 1
             maps[level] = x
         outputs: Any = maps
         if pooling is not None:
@@ -115,6 +131,7 @@ class ResNet50(keras.Model):
         self.width = width
         self.channels = channels
         self.pooling = pooling
+        self.output_stride = output_stride
         self.filters = filters
         self.policy = policy
 
@@ -132,6 +149,7 @@ class ResNet50(keras.Model):
             "width": self.width,
             "channels": self.channels,
             "pooling": self.pooling,
+            "output_stride": self.output_stride,
             # What `prune` gave its layers.
             "kernel_constraints": constraints,
         }
@@ -163,14 +181,15 @@ def _scaled(filters: int, width: float) -> int:
 
 def _unit(
     x: Tensor, filters: int, size: int, name: str, policy: Any, strides: int = 1,
-    activation: bool = True,
+    activation: bool = True, dilation: int = 1,
 ) -> Tensor:  # fmt: skip
     """A convolution, batch normalisation, and ReLU if asked for."""
     x = Conv2D(
         filters,
         size,
         strides=strides,
-        padding=size // 2,
+        padding=dilation * (size // 2),
+        dilation_rate=dilation,
         use_bias=False,
         data_format="channels_last",
         kernel_initializer=keras.initializers.VarianceScaling(
@@ -184,12 +203,12 @@ def _unit(
 
 
 def _block(
-    x: Tensor, inner: int, filters: int, strides: int, name: str, policy: Any, level: str,
-    last: bool,
+    x: Tensor, inner: int, filters: int, strides: int, dilation: int, name: str, policy: Any,
+    level: str, last: bool,
 ) -> Tensor:  # fmt: skip
     """A bottleneck; that at the end of a stage has the name of its level."""
     y = _unit(x, inner, 1, f"{name}_unit1", policy)
-    y = _unit(y, inner, 3, f"{name}_unit2", policy, strides)
+    y = _unit(y, inner, 3, f"{name}_unit2", policy, strides, dilation=dilation)
     y = _unit(y, filters, 1, f"{name}_unit3", policy, activation=False)
     if name.endswith("_block1"):
         x = _unit(x, filters, 1, f"{name}_projection", policy, strides, activation=False)

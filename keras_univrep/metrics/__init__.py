@@ -1,6 +1,7 @@
 """Numbers that summarise results over pixels, tasks, domains and episodes."""
 
 from keras_univrep.metrics.average_rank import average_rank
+from keras_univrep.metrics.box_average_precision import BoxAveragePrecision
 from keras_univrep.metrics.confidence_interval import confidence_interval
 from keras_univrep.metrics.decathlon_score import DECATHLON_BASELINE, decathlon_score
 from keras_univrep.metrics.delta_mdl import delta_mdl
@@ -12,6 +13,7 @@ from keras_univrep.metrics.parameter_ratio import parameter_ratio
 
 __all__ = [
     "DECATHLON_BASELINE",
+    "BoxAveragePrecision",
     "DepthError",
     "MeanIoU",
     "NormalError",

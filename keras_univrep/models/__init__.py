@@ -11,10 +11,13 @@ from keras_univrep.models.episodic_model import EpisodicModel
 from keras_univrep.models.load_domain_pack import load_domain_pack
 from keras_univrep.models.multi_domain_model import MultiDomainModel
 from keras_univrep.models.multi_task_model import MultiTaskModel
+from keras_univrep.models.must import MuST
 from keras_univrep.models.proto_maml import ProtoMAML
 from keras_univrep.models.prototypical_network import PrototypicalNetwork
+from keras_univrep.models.pseudo_label import pseudo_label
 from keras_univrep.models.resumable_fit import resumable_fit
 from keras_univrep.models.save_domain_pack import save_domain_pack
+from keras_univrep.models.sim_clr import SimCLR
 from keras_univrep.models.teacher_cache import TeacherCache
 from keras_univrep.models.universal_distiller import UniversalDistiller
 from keras_univrep.models.x_learner_expansion import XLearnerExpansion
@@ -27,10 +30,12 @@ __all__ = [
     "DomainPack",
     "EpisodeClassifier",
     "EpisodicModel",
+    "MuST",
     "MultiDomainModel",
     "MultiTaskModel",
     "ProtoMAML",
     "PrototypicalNetwork",
+    "SimCLR",
     "TeacherCache",
     "UniversalDistiller",
     "XLearnerExpansion",
@@ -38,6 +43,7 @@ __all__ = [
     "cache_teacher",
     "distillation_plan",
     "load_domain_pack",
+    "pseudo_label",
     "read_pack",
     "resumable_fit",
     "save_domain_pack",

@@ -1,5 +1,6 @@
 """Pictures of what was learned."""
 
+from keras_univrep.plotting.boxes import plot_boxes
 from keras_univrep.plotting.curves import plot_curves
 from keras_univrep.plotting.dense_maps import plot_dense_maps
 from keras_univrep.plotting.gallery import plot_gallery
@@ -9,6 +10,7 @@ from keras_univrep.plotting.neighbours import plot_neighbours
 from keras_univrep.plotting.similarity import plot_similarity
 
 __all__ = [
+    "plot_boxes",
     "plot_curves",
     "plot_dense_maps",
     "plot_gallery",

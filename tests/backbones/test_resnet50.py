@@ -43,6 +43,20 @@ def test_levels_have_their_strides_and_channels() -> None:
     assert [network.get_layer(name).output.shape[-1] for name in found] == [16, 32, 64, 128]
 
 
+@pytest.mark.parametrize("stride", [16, 8])
+def test_denser_maps_hold_those_of_the_strided_network(stride: int) -> None:
+    strided, dense = ResNet50(width=0.0625), ResNet50(width=0.0625, output_stride=stride)
+    dense.set_weights(strided.get_weights())
+    x = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")
+    few, many = strided.predict_on_batch(x), dense.predict_on_batch(x)
+    assert many["level5"].shape[1:3] == (64 // stride, 64 // stride)
+    for number in (4, 5):
+        step = max(1, 2**number // stride)
+        found = many[f"level{number}"][:, ::step, ::step]
+        np.testing.assert_allclose(found, few[f"level{number}"], rtol=1e-3, atol=1e-4)
+    assert dense.get_config()["output_stride"] == stride
+
+
 def test_pooled_features_are_the_mean_of_the_last_map() -> None:
     network = ResNet50(width=0.0625, pooling="avg")
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
@@ -69,7 +83,12 @@ def test_saves_its_arguments_and_what_was_pruned(tmp_path: pathlib.Path) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"depth": 34}, "depth=34"), ({"width": 0}, "width=0"), ({"pooling": "max"}, "'max'")],
+    [
+        ({"depth": 34}, "depth=34"),
+        ({"width": 0}, "width=0"),
+        ({"pooling": "max"}, "'max'"),
+        ({"output_stride": 4}, "output_stride=4"),
+    ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
