@@ -33,6 +33,11 @@ class ExpandedBackbone(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = tuple(tasks)
         self.hard_sharing = not isinstance(backbones, Mapping)
+        if not set(pyramid) <= set(self.tasks):
+            raise ValueError(
+                f"`pyramid` must name tasks of {list(self.tasks)}. "
+                f"Received: {list(pyramid)}. Leave the others out."
+            )
         self.level_names = level_names(levels, self.tasks)
         self.num_levels = len(self.level_names[self.tasks[0]])
         self.backbones = _backbones(backbones, self.tasks)
@@ -132,6 +137,19 @@ class ExpandedBackbone(keras.layers.Layer):
         if self.hard_sharing:
             return dict.fromkeys(wanted, self.levels(wanted[0])(images, False))
         return {task: self.levels(task)(images, False) for task in wanted}
+
+    def to_backbone(self, gate: Tensor | None, name: str) -> keras.Model:
+        """A functional model from images to the maps F of all tasks, side by side."""
+        if self.hard_sharing:
+            return self.backbones[0]
+        images = keras.Input(self.image_shape, name="images")
+        names = self.level_names[self.tasks[0]]
+        levels = zip(*self.fused(images, self.tasks, gate).values(), strict=True)
+        maps = {
+            name: keras.layers.Concatenate(axis=-1, name=name)(list(level))
+            for name, level in zip(names, levels, strict=True)
+        }
+        return keras.Model(images, maps, name=name)
 
     def _separate(self, images: Mapping[str, Tensor], training: bool) -> Maps:
         sizes = {tuple(x.shape[1:]) for x in images.values()}

@@ -69,8 +69,7 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
             `{task: {source: backbone}}`, frozen in place.
         hint_levels: Numbers of the levels, from 1 on, that the hints are of; the last by default.
         hint_weight: Weight of each hint.
-        hint_reduction: Whether the squares of a hint are averaged (`"mean"`) or summed over an
-            image (`"sum"`, as eq. 3 is printed).
+        hint_reduction: How the squares of a hint are added up, as of `XLearnerSqueeze`.
         **kwargs: `name` and `dtype` of a Keras model.
 
     Call arguments:
@@ -142,11 +141,6 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
             feed_forward, pyramid, name="expanded", dtype=self.dtype_policy,
         )  # fmt: skip
         self.pyramid = tuple(pyramid)
-        if not set(self.pyramid) <= set(self.tasks):
-            raise ValueError(
-                f"`pyramid` must name tasks of {list(self.tasks)}. "
-                f"Received: {list(self.pyramid)}. Leave the others out."
-            )
         self.keys = [(task, source) for task, names in self.sources.items() for source in names]
         self.heads = [heads[task][source] for task, source in self.keys]
         self.hints = None
@@ -208,7 +202,6 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
         Args:
             task: One of the tasks.
             source: One of its sources.
-
         """
         if (task, source) not in self.keys:
             raise ValueError(
@@ -252,6 +245,20 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
         images = keras.Input(self.expanded.image_shape, name="images")
         outputs = head(self.for_head(task, self.features(images, [task])[task]))
         return keras.Model(images, outputs, name=f"{self.name}_{task}_{source}")
+
+    def to_backbone(self) -> keras.Model:
+        """Returns the backbone, for other tasks than its own.
+
+        Differences: he2022 transfers the squeezed backbone. The maps of an expanded one are here
+            those of all tasks side by side: as many times the channels, and the cost.
+
+        Returns:
+            A functional `keras.Model`, sharing the weights, from images to `{level: (batch, height,
+            width, channels of all sub-backbones)}`, whose layers of these names give the maps:
+            those of the first task's levels. Its normalisations are those of inference.
+            Where there is one backbone for all tasks it is that.
+        """
+        return self.expanded.to_backbone(self._gate(), f"{self.name}_backbone")
 
     def compile(
         self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any

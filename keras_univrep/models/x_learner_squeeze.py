@@ -34,7 +34,11 @@ class XLearnerSqueeze(keras.Model):
     Differences: Not printed is of which levels F is; the default is the last, whose map the
         transferred backbone gives. Not printed either is how squares are scaled: the mean over
         an image's map keeps one learning rate for any size, and is the default;
-        `reduction="sum"` is the equation as it stands. Both average over the batch. An image
+        `reduction="sum"` is the equation as it stands. Maps of different tasks and levels differ
+        by orders of magnitude, and the largest would rule either sum: `"relative"` divides each
+        term by the variance of its map. All average over the batch. `calibrate` gives
+        guidance layers the scale of what they aim at, which the deviation of 1 that a
+        normalisation starts with may be far from, at small rates out of reach. An image
         meets the hints of all tasks, as the sum over t says, not those of its own source's task
         alone. Labels take no part: eq. 3 is the whole loss. Heads of the teacher on guided maps
         (`for_source`) tell what the student knows of its tasks.
@@ -48,7 +52,8 @@ class XLearnerSqueeze(keras.Model):
             default those of the teacher's first task.
         levels: Numbers of the levels to distil, from 1 on; the last by default.
         tasks: Tasks of the teacher to distil; all by default.
-        reduction: Whether the squares are averaged (`"mean"`) or summed (`"sum"`) over an image.
+        reduction: Whether the squares are averaged (`"mean"`) or summed (`"sum"`) over an image, or
+            averaged and divided by the variance of the map (`"relative"`).
         **kwargs: `name` and `dtype` of a Keras model.
 
     Call arguments:
@@ -166,6 +171,23 @@ class XLearnerSqueeze(keras.Model):
             for task in self.tasks
         }
 
+    def calibrate(self, images: Any) -> None:
+        """Starts each guidance layer at the mean and deviation of the teacher's channels.
+
+        Args:
+            images: Images of all sources, in the form of a batch.
+        """
+        seen = [self.teacher.features(x, self.tasks) for x in _by_size(images)]
+        guidances = iter(self.guidance_layers)
+        for task in self.tasks:
+            for i in self.levels:
+                filters = self.teacher.expanded.levels(task).filters[i - 1]
+                maps = [ops.reshape(found[task][i - 1], (-1, filters)) for found in seen]
+                values = ops.cast(ops.concatenate(maps), "float32")
+                normalization = next(guidances).normalization
+                normalization.gamma.assign(ops.std(values, axis=0))
+                normalization.beta.assign(ops.mean(values, axis=0))
+
     def compute_loss(
         self,
         x: Any = None,
@@ -187,6 +209,15 @@ class XLearnerSqueeze(keras.Model):
                 loss = loss + size / sum(sizes) * value  # he2022 eq. 3
         return loss
 
+    def head(self, task: str, source: str) -> Any:
+        """Returns the teacher's head of a source.
+
+        Args:
+            task: One of the teacher's tasks.
+            source: One of its sources.
+        """
+        return self.teacher.head(task, source)
+
     def for_source(self, task: str, source: str) -> keras.Model:
         """Returns a functional model of a source: the teacher's head on the guided maps.
 
@@ -201,7 +232,7 @@ class XLearnerSqueeze(keras.Model):
         Raises:
             ValueError: If the head takes levels that are not distilled.
         """
-        head = self.teacher.head(task, source)
+        head = self.head(task, source)
         expanded = self.teacher.expanded
         pyramid = task in self.teacher.pyramid
         needed = set(range(1, expanded.num_levels + 1)) if pyramid else {expanded.num_levels}

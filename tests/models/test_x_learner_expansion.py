@@ -192,6 +192,23 @@ def test_untrained_reconciliation_stays_out_of_inference() -> None:
         assert np.allclose(found, plain[1], rtol=1e-4, atol=1e-5) == same
 
 
+def test_an_expanded_backbone_gives_the_maps_of_all_tasks_side_by_side(
+    tmp_path: pathlib.Path,
+) -> None:
+    model = expansion()
+    model.to_backbone().save(tmp_path / "backbone.keras")
+    transferred = keras.saving.load_model(tmp_path / "backbone.keras")
+    x = next(iter(batch(0)[0]["classes"].values()))
+    found = {name: numpy(value) for name, value in transferred(x).items()}
+    maps = [[numpy(level) for level in levels] for levels in model.features(x).values()]
+    assert list(found) == list(LEVELS) and len(maps) == 2
+    for value, *expected in zip(found.values(), *maps, strict=True):
+        np.testing.assert_allclose(value, np.concatenate(expected, axis=-1), rtol=1e-5, atol=1e-6)
+    # Its layers are levels again.
+    again = XLearnerExpansion(transferred, heads(), LEVELS, reconciliation=None)
+    assert again.to_backbone() is transferred
+
+
 def test_hard_sharing_has_one_backbone_and_one_batch_of_all_tasks() -> None:
     shared = backbone(0)
     model = compiled(expansion(backbones=shared, tau=0, reconciliation=None))
