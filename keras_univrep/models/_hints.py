@@ -11,7 +11,7 @@ from keras_univrep.models._expanded_backbone import ExpandedBackbone
 from keras_univrep.models._levels import Levels, resized
 from keras_univrep.types import Tensor
 
-REDUCTIONS = ("mean", "sum")
+REDUCTIONS = ("mean", "sum", "relative")
 
 
 class Hints(keras.layers.Layer):
@@ -22,7 +22,7 @@ class Hints(keras.layers.Layer):
         expanded: The sub-backbones.
         levels: Numbers of the levels compared, from 1 on; `None` for the last.
         weight: Weight of each hint.
-        reduction: `"mean"` or `"sum"` over an image.
+        reduction: One of `REDUCTIONS`.
         **kwargs: As for any layer.
 
     Call arguments:
@@ -92,16 +92,23 @@ def hint_loss(hint: Tensor, guided: Tensor, reduction: str) -> Tensor:
     Args:
         hint: Features of the teacher, (batch, height, width, channels).
         guided: The student's through a guidance layer; brought to that height and width.
-        reduction: Whether the squares of an image are averaged or summed.
+        reduction: Whether the squares of an image are averaged or summed, or averaged and divided
+            by the variance of the hint, the mean over its channels: 1 for a student that knows the
+            mean of each channel, and nothing else.
 
     Returns:
         A scalar, float32.
     """
     guided = ops.cast(resized(guided, hint), "float32")
-    squares = ops.square(ops.cast(ops.stop_gradient(hint), "float32") - guided)
+    hint = ops.cast(ops.stop_gradient(hint), "float32")
+    squares = ops.square(hint - guided)
+    if reduction == "sum":
+        return ops.mean(ops.sum(squares, axis=(1, 2, 3)))
     if reduction == "mean":
         return ops.mean(squares)
-    return ops.mean(ops.sum(squares, axis=(1, 2, 3)))
+    variance = ops.mean(ops.var(hint, axis=(0, 1, 2)))
+    # Where all images look the same to the teacher there is nothing to divide by.
+    return ops.mean(squares) / ops.maximum(variance, 1e-6)
 
 
 def check_reduction(reduction: str) -> str:

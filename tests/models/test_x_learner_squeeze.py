@@ -28,7 +28,7 @@ def maps_of(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
     return [numpy(y) for y in view(x, training=False)]
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "relative"])
 @pytest.mark.parametrize("levels", [None, [1, 2]])
 def test_loss_is_that_of_equation_3(reduction: str, levels: list[int] | None) -> None:
     model = squeeze(levels=levels, reduction=reduction)
@@ -44,8 +44,13 @@ def test_loss_is_that_of_equation_3(reduction: str, levels: list[int] | None) ->
             w = {v.name: numpy(v) for v in layer.weights}
             moments = w["moving_mean"], w["moving_variance"]
             z = (mine[i - 1] @ w["kernel"] - moments[0]) / np.sqrt(moments[1] + 1e-5)
-            squares = (numpy(hints[i - 1]) - z * w["gamma"] - w["beta"]) ** 2
-            right[task] += squares.mean() if reduction == "mean" else squares.sum((1, 2, 3)).mean()
+            hint = numpy(hints[i - 1])
+            squares = (hint - z * w["gamma"] - w["beta"]) ** 2
+            right[task] += {
+                "mean": squares.mean(),
+                "sum": squares.sum((1, 2, 3)).mean(),
+                "relative": squares.mean() / hint.var((0, 1, 2)).mean(),
+            }[reduction]
     found = model.evaluate(x, verbose=0, return_dict=True)
     np.testing.assert_allclose(found["loss"], sum(right.values()), rtol=1e-4)
     for task, value in right.items():
@@ -82,6 +87,23 @@ def test_training_brings_the_student_closer_and_leaves_the_teacher(
     for task, (guided,) in model.guide(x).items():
         np.testing.assert_allclose(numpy(loaded.guide(x)[task][0]), numpy(guided), rtol=1e-5)
     loaded.train_on_batch(Stream(1, labelled=False)[0][0])
+
+
+def test_calibrated_guidance_has_the_moments_of_the_teachers_channels() -> None:
+    model = squeeze(levels=[1, 2])
+    x, _ = batch(3)
+    model.calibrate(x)
+    images = np.concatenate([a for row in x.values() for a in row.values()])
+    hints = model.teacher.features(images)
+    # A normalisation of this batch gives its offset and scale as the moments of what it returns.
+    layers = iter(model.guidance_layers)
+    maps = maps_of(model.student, images)
+    for task in model.tasks:
+        for i in (1, 2):
+            guided = numpy(next(layers)(maps[i - 1], training=True))
+            hint = numpy(hints[task][i - 1])
+            np.testing.assert_allclose(guided.mean((0, 1, 2)), hint.mean((0, 1, 2)), atol=1e-4)
+            np.testing.assert_allclose(guided.std((0, 1, 2)), hint.std((0, 1, 2)), rtol=1e-2)
 
 
 def test_a_source_is_answered_by_the_teachers_head_on_guided_maps() -> None:
