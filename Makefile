@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[tensorflow,jax,torch,data,few-shot,detection,export,rl,recipes,dev]"
+		--editable ".[tensorflow,jax,torch,data,few-shot,detection,export,rl,recipes,docs,dev]"
 	touch $@
 
 demo: $(READY)  ## Train, distil and compare on five real domains (10 minutes on two cores).
@@ -49,5 +49,6 @@ bench: $(READY)  ## Side by side with plain torch.
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-docs: $(READY)  ## docs/equations.md, from the docstrings.
-	$(BIN)/python docs/make_equations.py
+docs: $(READY)  ## The site docs/_build/html; a warning is an error.
+	$(BIN)/python docs/make_pages.py
+	$(BIN)/python -m sphinx -q -W -b html docs docs/_build/html

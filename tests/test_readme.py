@@ -1,4 +1,4 @@
-"""The code of the README runs as it stands."""
+"""The code of the README and of the guides runs as it stands."""
 
 import pathlib
 import re
@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+BLOCKS = {
+    f"{page.stem}-{number}": (page, block)
+    for page in PAGES
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    )
+}
 
 
 def make_birds(folder):
@@ -21,12 +28,13 @@ def make_birds(folder):
             Image.fromarray(pixels).save(folder / "birds" / kind / f"{number}.png")
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[f"block{i}" for i in range(len(BLOCKS))])
-def test_a_pasted_block_runs(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_pasted_block_runs(name, tmp_path, monkeypatch):
+    page, block = BLOCKS[name]
     monkeypatch.chdir(tmp_path)
     make_birds(tmp_path)
-    exec(compile(block, str(README), "exec"), {"__name__": "__main__"})
+    exec(compile(block, str(page), "exec"), {"__name__": "__main__"})
 
 
 def test_there_is_code_to_paste():
-    assert BLOCKS
+    assert {page.stem for page, _ in BLOCKS.values()} >= {"README", "export"}
