@@ -184,7 +184,7 @@ class XLearnerSqueeze(keras.Model):
                 filters = self.teacher.expanded.levels(task).filters[i - 1]
                 maps = [ops.reshape(found[task][i - 1], (-1, filters)) for found in seen]
                 values = ops.cast(ops.concatenate(maps), "float32")
-                normalization = next(guidances).normalization
+                normalization: Any = next(guidances).normalization
                 normalization.gamma.assign(ops.std(values, axis=0))
                 normalization.beta.assign(ops.mean(values, axis=0))
 
