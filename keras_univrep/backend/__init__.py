@@ -15,6 +15,7 @@ from keras_univrep.backend.interface import (
     batch_normalization,
     functional,
     gradients,
+    repeat,
     value_and_grad,
     vjp,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "lower_median",
     "max_pool_with_indices",
     "max_unpool",
+    "repeat",
     "value_and_grad",
     "vjp",
     "with_gradients",

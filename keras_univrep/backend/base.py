@@ -192,6 +192,17 @@ def adadelta_step(
     return values - rates * move, squares, moves
 
 
+def repeat(
+    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int
+) -> tuple[Any, Tensor]:
+    """Step after step."""
+    outputs = []
+    for number in range(steps):
+        state, output = body(number, state)
+        outputs.append(output)
+    return state, ops.stack(outputs)
+
+
 def carry_out(updates: Iterable[tuple[keras.Variable, Tensor]]) -> None:
     """Assign the recorded `updates` of a scope to whatever encloses it."""
     for variable, value in updates:

@@ -157,10 +157,40 @@ def functional(
     return pure
 
 
+def repeat(
+    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int
+) -> tuple[Any, Tensor]:
+    """Runs a body again and again on its own result, in a form that can be differentiated.
+
+    JAX compiles the body once for all steps, which saves minutes where it is large.
+
+    Args:
+        body: `body(number, state) -> (state, output)` with the number of the step from 0, an
+            integer or (JAX) an integer tensor; the state keeps its structure and shapes. What it
+            assigns to variables must stay within it, in a `Scope`.
+        state: Structure of tensors.
+        steps: Number of steps, from 0 on.
+
+    Returns:
+        The last state, and the outputs stacked, (steps, ...); zeros (0,) of no steps.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> state, seen = backend.repeat(lambda number, x: (2.0 * x, x), keras.ops.ones(()), steps=3)
+    >>> float(state), [float(x) for x in seen]
+    (8.0, [1.0, 2.0, 4.0])
+    """
+    if steps == 0:
+        return state, ops.zeros((0,))
+    return implementation.repeat(body, state, steps)
+
+
 def apply_gradients(
     optimizer: keras.optimizers.Optimizer,
     grads: Sequence[Tensor | None],
     variables: Sequence[keras.Variable],
+    condition: Tensor | None = None,
 ) -> None:
     """Apply gradients to variables.
 
@@ -170,6 +200,8 @@ def apply_gradients(
         grads: The n gradients, carrying the optimizer's loss scale (`gradients` sees to it). None
             leaves a variable where it is; a zero gradient does not, as momentum and decay go on.
         variables: The n variables, all or some of those that the optimizer was built with.
+        condition: A boolean; where False, neither variables nor the optimizer change. None for
+            always.
 
     Raises:
         ValueError: If the lengths differ, or a variable is unknown to the optimizer.
@@ -182,7 +214,7 @@ def apply_gradients(
     >>> float(variable)
     0.0
     """
-    implementation.apply_gradients(optimizer, grads, variables)
+    implementation.apply_gradients(optimizer, grads, variables, condition)
 
 
 def batch_normalization(

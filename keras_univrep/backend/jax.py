@@ -78,18 +78,32 @@ def apply_gradients(
     optimizer: keras.optimizers.Optimizer,
     grads: Sequence[Tensor | None],
     variables: Sequence[keras.Variable],
+    condition: Tensor | None = None,
 ) -> None:
     """By `stateless_apply`."""
     grads, variables = optimizer_order(optimizer, grads, variables)
     # Not `optimizer.apply`: a `LossScaleOptimizer` assigns inside the branches of a conditional,
     # and in an enclosing scope those tracers would leak.
-    new_values, new_slots = optimizer.stateless_apply(
-        [variable.value for variable in optimizer.variables],
-        grads,
-        [variable.value for variable in variables],
-    )
+    slots = [variable.value for variable in optimizer.variables]
+    values = [variable.value for variable in variables]
+    new_values, new_slots = optimizer.stateless_apply(slots, grads, values)
+    if condition is not None:
+        new_values, new_slots = (
+            [jnp.where(condition, after, before) for after, before in zip(new, old, strict=True)]
+            for new, old in ((new_values, values), (new_slots, slots))
+        )
     carry_out(zip(variables, new_values, strict=True))
     carry_out(zip(optimizer.variables, new_slots, strict=True))
+
+
+def repeat(
+    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int
+) -> tuple[Any, Tensor]:
+    """By a scan, but for one step."""
+    if steps == 1:
+        return base.repeat(body, state, steps)
+    state = tree.map_structure(jnp.asarray, state)
+    return jax.lax.scan(lambda state, number: body(number, state), state, jnp.arange(steps))
 
 
 def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -70,9 +70,19 @@ def apply_gradients(
     optimizer: keras.optimizers.Optimizer,
     grads: Sequence[Tensor | None],
     variables: Sequence[keras.Variable],
+    condition: Tensor | None = None,
 ) -> None:
     """By `apply`."""
-    optimizer.apply(*optimizer_order(optimizer, grads, variables))
+    ordered = optimizer_order(optimizer, grads, variables)
+    if condition is None:
+        optimizer.apply(*ordered)
+        return
+
+    def move() -> Tensor:
+        optimizer.apply(*ordered)
+        return tf.constant(True)
+
+    tf.cond(tf.cast(condition, tf.bool), move, lambda: tf.constant(False))
 
 
 def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -205,6 +215,7 @@ def batch_normalization(
 
 
 average_pool = base.average_pool
+repeat = base.repeat
 
 
 def normalize(

@@ -14,8 +14,10 @@ from keras_univrep.backend.base import (
     Scope,
     TrainStepBase,
     carry_out,
+    normalize_by_operations,
     optimizer_order,
     read,
+    repeat,
     zeros_for_none,
 )
 from keras_univrep.backend.torch_images import (
@@ -39,6 +41,7 @@ __all__ = [
     "max_pool_with_indices",
     "max_unpool",
     "normalize",
+    "repeat",
     "value_and_grad",
     "vjp",
     "with_gradients",
@@ -127,8 +130,11 @@ def apply_gradients(
     optimizer: keras.optimizers.Optimizer,
     grads: Sequence[Tensor | None],
     variables: Sequence[keras.Variable],
+    condition: Tensor | None = None,
 ) -> None:
     """By `apply`, outside the graph."""
+    if condition is not None and not bool(condition):
+        return
     with torch.no_grad():
         optimizer.apply(*optimizer_order(optimizer, grads, variables))
 
@@ -235,6 +241,9 @@ def batch_normalization(
     inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """By PyTorch's own operation, which gives the moments along with the outputs."""
+    if any(_vectorized(x) for x in (inputs, gamma, beta)):
+        # PyTorch's second derivatives of its operation are wrong under `torch.vmap`.
+        return normalize_by_operations(inputs, gamma, beta, epsilon)
     outputs, mean, scale = torch.native_batch_norm(
         inputs.movedim(-1, 1), gamma, beta, None, None, True, 0.0, epsilon
     )
@@ -263,6 +272,16 @@ class TrainStep(TrainStepBase):
         if hasattr(self, "evaluate_update"):
             return self.evaluate_update(data)
         return super().test_step(data)  # type: ignore[misc]
+
+
+def _vectorized(x: Tensor) -> bool:
+    """Whether a `torch.vmap` gave the tensor an axis that it hides."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(x):
+        if functorch.is_batchedtensor(x):
+            return True
+        x = functorch.get_unwrapped(x)
+    return False
 
 
 def _detach(leaf: Any) -> Any:
