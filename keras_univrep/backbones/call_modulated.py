@@ -19,6 +19,7 @@ def call_modulated(
     after: Callable[[str, Tensor], Tensor],
     before: Callable[[str, Tensor], None] | None = None,
     training: bool | None = None,
+    average: bool = True,
 ) -> Tensor:
     """Returns the features of images, with the outputs of some layers changed in this one call.
 
@@ -35,9 +36,11 @@ def call_modulated(
         before: Called with the name of one of these layers and what enters the part of the
             backbone that holds it (the residual block, for one), before that part runs.
         training: As for the backbone.
+        average: Whether to average maps over positions.
 
     Returns:
-        Features of shape (batch, channels), in the backbone's dtype.
+        Features of shape (batch, channels), in the backbone's dtype, or what the backbone returns
+        if nothing is averaged.
 
     Raises:
         ValueError: If a layer is unknown.
@@ -72,7 +75,7 @@ def call_modulated(
     with _instead(calls):
         features = backbone(images, training=training)
     axes = tuple(range(1, len(features.shape) - 1))
-    if axes:
+    if axes and average:
         # A mean of low precision would lose what the maps have.
         mean = ops.mean(ops.cast(features, "float32"), axis=axes)
         features = ops.cast(mean, backbone.compute_dtype)

@@ -23,7 +23,7 @@ DTYPES = {
 }
 
 
-class Inert:
+class _Inert:
     """What stands for an object of a class that is not imported: its attributes alone."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -96,7 +96,7 @@ _CALLABLE: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class Reader(pickle.Unpickler):
+class _Reader(pickle.Unpickler):
     """Unpickles tensors, and modules of the named Python modules as inert objects."""
 
     def __init__(self, file: BinaryIO, modules: tuple[str, ...]) -> None:
@@ -113,7 +113,7 @@ class Reader(pickle.Unpickler):
             *self.modules,
             "torch.nn.parallel.data_parallel",
         ):
-            return type(name, (Inert,), {})
+            return type(name, (_Inert,), {})
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not known to be harmless")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -129,7 +129,7 @@ class Reader(pickle.Unpickler):
 
 
 def read(path: Any, modules: tuple[str, ...]) -> Any:
-    """What a file of `torch.save` holds, with `_Tensor` for tensors and `Inert` for the rest."""
+    """What a file of `torch.save` holds, with `_Tensor` for tensors and `_Inert` for the rest."""
     with open(path, "rb") as file:
         if zipfile.is_zipfile(file):
             return _read_zip(file, modules)
@@ -148,7 +148,7 @@ def _read_zip(file: BinaryIO, modules: tuple[str, ...]) -> Any:
         if order in names and archive.read(order) != b"little":
             raise pickle.UnpicklingError("its numbers are big-endian")
         with archive.open(pickled) as stream:
-            reader = Reader(stream, modules)  # type: ignore[arg-type]
+            reader = _Reader(stream, modules)  # type: ignore[arg-type]
             found = reader.load()
         for key, storage in reader.storages.items():
             _fill(storage, archive.read(f"{folder}data/{key}"))
@@ -156,14 +156,14 @@ def _read_zip(file: BinaryIO, modules: tuple[str, ...]) -> Any:
 
 
 def _read_stream(file: BinaryIO, modules: tuple[str, ...]) -> Any:
-    if (Reader(file, ()).load(), Reader(file, ()).load()) != (MAGIC, PROTOCOL):
+    if (_Reader(file, ()).load(), _Reader(file, ()).load()) != (MAGIC, PROTOCOL):
         raise pickle.UnpicklingError("it is no file of torch.save")
-    system = Reader(file, ()).load()
+    system = _Reader(file, ()).load()
     if not system.get("little_endian", True):
         raise pickle.UnpicklingError("its numbers are big-endian")
-    reader = Reader(file, modules)
+    reader = _Reader(file, modules)
     found = reader.load()
-    for key in Reader(file, ()).load():
+    for key in _Reader(file, ()).load():
         (size,) = struct.unpack("<q", file.read(8))
         storage = reader.storages[str(key)]
         if size != storage.size:
@@ -182,7 +182,7 @@ def arrays(value: Any, prefix: str = "") -> dict[str, np.ndarray]:
     """The tensors of dictionaries and of modules, named as a state dictionary names them."""
     if isinstance(value, _Tensor):
         return {prefix: value.array()}
-    if isinstance(value, Inert):
+    if isinstance(value, _Inert):
         own = vars(value)
         # A module whose parts are no dictionaries was not made by PyTorch.
         parts = [own.get(kind) or {} for kind in ("_parameters", "_buffers", "_modules")]

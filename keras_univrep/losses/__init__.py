@@ -7,6 +7,7 @@ from keras_univrep.losses.cka import CKA
 from keras_univrep.losses.cosine_distance import CosineDistance
 from keras_univrep.losses.depth_l1 import DepthL1
 from keras_univrep.losses.detection_loss import DetectionLoss
+from keras_univrep.losses.gaussian_kl import gaussian_kl
 from keras_univrep.losses.get import get
 from keras_univrep.losses.kl_distillation import KLDistillation
 from keras_univrep.losses.normal_cosine import NormalCosine
@@ -26,5 +27,6 @@ __all__ = [
     "NormalizedL2",
     "SegmentationCrossEntropy",
     "anchor_boxes",
+    "gaussian_kl",
     "get",
 ]

@@ -1,5 +1,7 @@
 """Models: how a step is taken."""
 
+from keras_univrep.models.adaptation_curve import adaptation_curve
+from keras_univrep.models.anil import ANIL
 from keras_univrep.models.cache_teacher import cache_teacher
 from keras_univrep.models.cnaps import CNAPS
 from keras_univrep.models.dense_distiller import DenseDistiller
@@ -9,12 +11,16 @@ from keras_univrep.models.domain_pack import DomainPack, read_pack
 from keras_univrep.models.episode_classifier import EpisodeClassifier
 from keras_univrep.models.episodic_model import EpisodicModel
 from keras_univrep.models.load_domain_pack import load_domain_pack
+from keras_univrep.models.maml import MAML
+from keras_univrep.models.meta_learner import MetaLearner
 from keras_univrep.models.multi_domain_model import MultiDomainModel
+from keras_univrep.models.multi_task_meta_learner import MultiTaskMetaLearner
 from keras_univrep.models.multi_task_model import MultiTaskModel
 from keras_univrep.models.must import MuST
 from keras_univrep.models.proto_maml import ProtoMAML
 from keras_univrep.models.prototypical_network import PrototypicalNetwork
 from keras_univrep.models.pseudo_label import pseudo_label
+from keras_univrep.models.reptile import Reptile
 from keras_univrep.models.resumable_fit import resumable_fit
 from keras_univrep.models.save_domain_pack import save_domain_pack
 from keras_univrep.models.sim_clr import SimCLR
@@ -24,22 +30,28 @@ from keras_univrep.models.x_learner_expansion import XLearnerExpansion
 from keras_univrep.models.x_learner_squeeze import XLearnerSqueeze
 
 __all__ = [
+    "ANIL",
     "CNAPS",
+    "MAML",
     "DenseDistiller",
     "DistillationStage",
     "DomainPack",
     "EpisodeClassifier",
     "EpisodicModel",
+    "MetaLearner",
     "MuST",
     "MultiDomainModel",
+    "MultiTaskMetaLearner",
     "MultiTaskModel",
     "ProtoMAML",
     "PrototypicalNetwork",
+    "Reptile",
     "SimCLR",
     "TeacherCache",
     "UniversalDistiller",
     "XLearnerExpansion",
     "XLearnerSqueeze",
+    "adaptation_curve",
     "cache_teacher",
     "distillation_plan",
     "load_domain_pack",

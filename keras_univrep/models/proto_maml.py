@@ -1,13 +1,12 @@
 """Adapting a whole network to an episode, from a head that its prototypes give."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_univrep import backend
 from keras_univrep.models._episode_tensors import class_means, membership
+from keras_univrep.models._inner_loop import adapt, network_function, tensors_of
 from keras_univrep.models.episodic_model import MISSING, EpisodicModel
 from keras_univrep.models.prototypical_network import check_backbone
 from keras_univrep.types import Tensor
@@ -147,9 +146,8 @@ class ProtoMAML(EpisodicModel):
 
     def _adapt(self, support: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
         """Logits (queries, way) of one episode."""
-        # Of the values: on TensorFlow a variable would stay one.
-        weights = [ops.convert_to_tensor(v.value) for v in self.backbone.trainable_variables]
-        forward = self._functional_backbone()
+        weights = tensors_of(self.backbone.trainable_variables)
+        forward = network_function(self.backbone)
         features, _ = forward(weights, support)
         members = membership(labels, self.way, features.dtype)
         present = ops.any(members > 0, axis=0)
@@ -157,66 +155,22 @@ class ProtoMAML(EpisodicModel):
         # Triantafillou et al. 2020 sec. 3, with its gradient through the means.
         head = [2.0 * ops.transpose(means), -ops.sum(ops.square(means), axis=-1)]
 
-        def support_loss(values: list[Tensor]) -> tuple[Tensor, tuple]:
+        def support_loss(values: list[Tensor], number: Any) -> Tensor:
             *own, kernel, bias = values
             scores = ops.matmul(forward(own, support)[0], kernel) + bias
             scores = ops.where(present, scores, ops.cast(MISSING, scores.dtype))
             log_odds = scores - ops.logsumexp(scores, axis=-1, keepdims=True)
-            return -ops.sum(members * log_odds) / ops.maximum(ops.sum(members), 1.0), ()
+            return -ops.sum(members * log_odds) / ops.maximum(ops.sum(members), 1.0)
 
-        values = weights + head
-        for _ in range(self.steps):
-            _, grads = backend.value_and_grad(
-                support_loss, values, create_graph=not self.first_order
-            )
-            values = [v - self.learning_rate * g for v, g in zip(values, grads, strict=True)]
-        *weights, kernel, bias = values
-        if self.query_moments == "batch":
-            features, _ = forward(weights, queries)
-        else:
-            _, moments = forward(weights, support)
-            features, _ = forward(weights, queries, moments)
-        return ops.matmul(features, kernel) + bias
-
-    def _functional_backbone(self) -> Callable[..., tuple[Tensor, list[Tensor]]]:
-        """The backbone as a function of its weights and images, and of moments where given.
-
-        It returns features and the moments of its batch normalisations.
-        """
-        layers = [
-            layer
-            for layer in self.backbone._flatten_layers()
-            # A frozen one goes by its moving moments, always.
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-        ]
-        moving = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
-        shares = [1.0 - layer.momentum for layer in layers for _ in range(2)]
-        variables = [*self.backbone.trainable_variables, *moving]
-        # From zero, the moving moments become this share of those of the batch.
-        zeros = [ops.zeros(variable.shape, variable.dtype) for variable in moving]
-        learn, judge = (
-            backend.functional(
-                lambda images, training=training: self.backbone(images, training=training),
-                variables,
-                moving,
-            )
-            for training in (True, False)
+        values, _ = adapt(
+            support_loss, weights + head, self.learning_rate, self.steps, self.first_order
         )
-
-        def forward(
-            weights: list[Tensor], images: Tensor, moments: list[Tensor] | None = None
-        ) -> tuple[Tensor, list[Tensor]]:
-            if moments is None:
-                features, moved = learn([*weights, *zeros], images)
-                moments = [new / share for new, share in zip(moved, shares, strict=True)]
-            else:
-                moments = [ops.stop_gradient(moment) for moment in moments]
-                features, _ = judge([*weights, *moments], images)
-            if keras.backend.standardize_dtype(features.dtype) in ("float16", "bfloat16"):
-                features = ops.cast(features, "float32")
-            return features, moments
-
-        return forward
+        *weights, kernel, bias = values
+        moments = None
+        if self.query_moments == "support":
+            _, moments = forward(weights, support)
+        features, _ = forward(weights, queries, moments)
+        return ops.matmul(features, kernel) + bias
 
     def get_config(self) -> dict[str, Any]:
         return {

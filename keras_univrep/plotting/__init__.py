@@ -1,5 +1,6 @@
 """Pictures of what was learned."""
 
+from keras_univrep.plotting.attention import plot_attention
 from keras_univrep.plotting.boxes import plot_boxes
 from keras_univrep.plotting.curves import plot_curves
 from keras_univrep.plotting.dense_maps import plot_dense_maps
@@ -10,6 +11,7 @@ from keras_univrep.plotting.neighbours import plot_neighbours
 from keras_univrep.plotting.similarity import plot_similarity
 
 __all__ = [
+    "plot_attention",
     "plot_boxes",
     "plot_curves",
     "plot_dense_maps",
