@@ -1,6 +1,8 @@
 """Classifiers of frozen features: fit on a support set, predict a query set, many at once."""
 
 from keras_univrep.few_shot.cross_transformer import CrossTransformer
+from keras_univrep.few_shot.ensemble import Ensemble
+from keras_univrep.few_shot.fine_tuned_linear import FineTunedLinear
 from keras_univrep.few_shot.logistic_regression import LogisticRegression
 from keras_univrep.few_shot.nearest_centroid import NearestCentroid
 from keras_univrep.few_shot.nearest_neighbours import NearestNeighbours
@@ -15,6 +17,8 @@ __all__ = [
     "SUR",
     "URT",
     "CrossTransformer",
+    "Ensemble",
+    "FineTunedLinear",
     "LogisticRegression",
     "NearestCentroid",
     "NearestNeighbours",

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from tests.recipes.runner import runner
+
+run = runner("omni_classification")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    return folder, run(folder, "--methods=episodic,omni", must_succeed=True)
+
+
+def test_smoke_prints_the_table_and_leaves_weights(finished):
+    folder, process = finished
+    result = json.loads((folder / "results.json").read_text())
+    methods = [row["method"] for row in result["table"]]
+    flows = [f"omni, {flow} flow" for flow in ("joint", "pre", "meta")]
+    assert methods == ["episodic", "omni", *flows]
+    assert all(0.0 <= row["accuracy"] <= 100.0 for row in result["table"])
+    assert {row["test"] for row in result["table"]} == {"eurosat"}
+    assert "omni, meta flow" in process.stdout
+    assert (folder / "omni_seed0.weights.h5").exists()
+
+
+@pytest.mark.slow
+def test_every_method_is_trained_on_top_of_what_is_there(finished):
+    folder, _ = finished
+    before = (folder / "omni_seed0.weights.h5").stat().st_mtime_ns
+    run(folder, must_succeed=True)
+    table = json.loads((folder / "results.json").read_text())["table"]
+    assert {"baseline", "episodic", "joint", "omni", "ensemble"} <= {r["method"] for r in table}
+    assert (folder / "omni_seed0.weights.h5").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_other_settings_need_another_folder(finished):
+    folder, _ = finished
+    process = run(folder, "--decay=0.5")
+    assert process.returncode != 0 and "Choose another folder" in process.stderr
