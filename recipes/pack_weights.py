@@ -7,8 +7,6 @@ weights, their SHA-256 and the accuracies into `keras_univrep/applications/weigh
 `UniversalResNet26(weights=...)` takes them. Takes a minute on two cores.
 """
 
-import hashlib
-import json
 import pathlib
 
 from absl import app, flags
@@ -33,31 +31,33 @@ SMOKE = flags.DEFINE_boolean("smoke", False, "Evaluate on the validation splits.
 METHODS = {"universal": None, "universal_ra": "parallel"}
 
 
+def describe(domain):
+    """Returns what the registry keeps of a domain."""
+    return applications.DomainEntry(
+        domain.name, domain.num_classes, tuple(domain.class_names), tuple(domain.image_shape[:2]),
+        tuple(domain.mean), tuple(domain.std), domain.licence,
+    )  # fmt: skip
+
+
 def pack(name, stage, domains, architecture, split, folder, recipe, seed):
-    """Writes one file of weights, and returns its entry in the registry."""
+    """Writes one file of weights and its entry in the registry."""
     num_classes = {key: domain.num_classes for key, domain in domains.items()}
     model = applications.UniversalResNet26(None, num_classes, **architecture)
     model.load_weights(stage / "network.weights.h5")
-    path = folder / f"{name}.weights.h5"
-    model.save_weights(path, overwrite=True)
     accuracies = evaluation.domain_accuracy(model, domains, split)
-    return {
-        "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "architecture": architecture,
-        "num_classes": num_classes,
-        "measured": {key: round(value, 2) for key, value in accuracies.items()},
-        "recipe": recipe,
-        "seed": seed,
-        "licence": "Apache-2.0; trained on the sets named in datasets/embedded/LICENSES.md",
-    }
+    applications.register_weights(
+        model, name, {key: describe(domain) for key, domain in domains.items()},
+        {key: round(value, 2) for key, value in accuracies.items()}, recipe,
+        "Apache-2.0; trained on the sets named in datasets/embedded/LICENSES.md",
+        architecture=architecture, seed=seed, folder=folder,
+        paper_row=f"li2022, table 6, row {'Finetune' if len(domains) == 1 else 'Ours'}",
+        aliases=("demo",) if name == "five_domains" else (),
+    )  # fmt: skip
 
 
 def main(_):
     folder = pathlib.Path(OUTPUT.value)
     folder.mkdir(parents=True, exist_ok=True)
-    registry_path = folder / "registry.json"
-    registry = json.loads(registry_path.read_text()) if registry_path.exists() else {}
     known = datasets.benchmark(BENCHMARK.value)
     chosen = DOMAINS.value or list(known)
     if not set(chosen) <= set(known):
@@ -68,7 +68,7 @@ def main(_):
     command = "python recipes/distill_universal.py --preset={}"
     for name, domain in domains.items():
         stage = pathlib.Path(TEACHERS.value) / f"teacher_{name}"
-        registry[f"{BENCHMARK.value}_teacher_{name}"] = pack(
+        pack(
             f"{BENCHMARK.value}_teacher_{name}", stage, {name: domain}, architecture, split,
             folder, command.format("long"), SEED.value,
         )  # fmt: skip
@@ -76,11 +76,10 @@ def main(_):
         if RUN.value is None or not (pathlib.Path(RUN.value) / method / "finished.json").exists():
             continue
         name = BENCHMARK.value + method.removeprefix("universal")
-        registry[name] = pack(
+        pack(
             name, pathlib.Path(RUN.value) / method, domains, {**architecture, "adapter": adapter},
             split, folder, f"{command.format('demo')} --joint_steps={JOINT.value}", SEED.value,
         )  # fmt: skip
-    registry_path.write_text(json.dumps(registry, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,36 +1,49 @@
 """ResNet-26 with a classifier for each of several domains, with trained weights."""
 
-import pathlib
-from collections.abc import Mapping
 from typing import Any
 
-from keras_univrep.applications.weights_registry import find_weights
-from keras_univrep.backbones import ResNet26
-from keras_univrep.models import MultiDomainModel
+import keras
+
+from keras_univrep.applications._build import Classes, Domains, Size, Weights, build_classifier
+from keras_univrep.backbones import AdaptedBackbone, ResNet26
 
 
 def UniversalResNet26(
-    weights: str | pathlib.Path | None = "five_domains",
-    domains: Mapping[str, int] | None = None,
+    weights: Weights = "five_domains",
+    domains: Domains = None,
+    classes: Classes = None,
+    include_top: bool = True,
+    input_shape: Size = None,
     **architecture: Any,
-) -> MultiDomainModel:
+) -> keras.Model:
     """Returns a ResNet-26 that serves several domains, trained if `weights` says so.
 
     Equation:
-        li2022, eq. 2 and 3: logits h_t(f(x)) of the domain t, with f shared by all.
+        li2022, eq. 2 and 3: logits h_t(f(x)) of the domain t, with f shared by all; with adapters,
+        rebuffi2018, section 3: h_t(f(x; w, alpha_t)).
 
     Args:
-        weights: A name of `list_weights()`, the path of a `.weights.h5` file, or `None` for random
-            weights.
-        domains: Number of classes by domain. Comes with named weights; else it is required.
-        **architecture: Arguments of `ResNet26`. Come with named weights.
+        weights: A name of `list_weights()`, the path of a `.weights.h5` file of a network with
+            these arguments, or `None` for random weights.
+        domains: Number of classes by domain, or names of domains with `classes` beside them. Of
+            named weights: some of their domains, all by default.
+        classes: Number of classes: of each domain in their order or by name, one number for all, or
+            that of the only domain, which is then called "images". Not with named weights.
+        include_top: Whether the classifiers are part of the model, or the backbone is returned,
+            which gives features (batch, channels); it then needs no `domains`.
+        input_shape: (height, width, channels) of the images: checked, and the channels used. Other
+            sizes that are multiples of 8 are taken too.
+        **architecture: Arguments of `ResNet26`, and `frozen_trunk=True` for parts of the domains
+            over a trunk that does not train (`AdaptedBackbone`): domains can then be added, packed
+            and dropped. Come with named weights.
 
     Returns:
         A `MultiDomainModel`. Called with `{domain: images}` or `(images, domain=name)`; images are
-        normalised as by the domain's `mean` and `std`.
+        normalised by `preprocess_input`. Without top, its backbone.
 
     Raises:
         ValueError: If the weights are unknown, altered, or made for another architecture.
+        FileNotFoundError: If there is no file at the path.
 
     Example:
         >>> import numpy as np
@@ -40,33 +53,33 @@ def UniversalResNet26(
         (1, 10)
 
     References:
-        Li, Liu, Bilen. Universal representations: a unified look at multiple task and domain
-        learning. 2022.
+        - Li, Liu, Bilen. Universal representations: a unified look at multiple task and domain
+          learning. 2022.
+        - Rebuffi, Bilen, Vedaldi. Efficient parametrization of multi-domain deep neural networks.
+          CVPR 2018.
     """
-    path: pathlib.Path | None = None
-    if weights is not None and not str(weights).endswith(".h5"):
-        entry, path = find_weights(str(weights))
-        if architecture or (domains is not None and dict(domains) != entry["num_classes"]):
-            raise ValueError(
-                f"Weights {weights!r} bring their own architecture and domains: "
-                f"{entry['architecture']}, {entry['num_classes']}. Received: {architecture}, "
-                f"domains={domains}. Pass weights=None to choose them."
-            )
-        architecture, domains = entry["architecture"], entry["num_classes"]
-    elif weights is not None:
-        path = pathlib.Path(weights)
-    if domains is None:
-        raise ValueError(
-            "`domains` must give the number of classes of each domain. Received: domains=None. "
-            "Pass, for example, domains={'eurosat': 10}."
+    return build_classifier(
+        "UniversalResNet26", _backbone, weights, include_top, domains, classes, input_shape,
+        architecture, multiple=8,
+    )  # fmt: skip
+
+
+def _backbone(
+    names: list[str] | None,
+    frozen_trunk: bool = False,
+    adapter: str | None = None,
+    placement: Any = "all",
+    normalization: str | None = None,
+    **architecture: Any,
+) -> keras.Model:
+    if frozen_trunk:
+        trunk = ResNet26(name="trunk", **architecture)
+        if names is None:
+            return trunk
+        return AdaptedBackbone(
+            trunk, names, adapter, placement, normalization or "domain", name="backbone"
         )
-    names = list(domains) if _has_domain_parts(architecture) else None
-    backbone = ResNet26(domains=names, name="backbone", **architecture)
-    model = MultiDomainModel(backbone, domains, name="universal_resnet26")
-    if path is not None:
-        model.load_weights(path)
-    return model
-
-
-def _has_domain_parts(architecture: Mapping[str, Any]) -> bool:
-    return bool(architecture.get("adapter")) or architecture.get("normalization") == "domain"
+    own = adapter is not None or normalization == "domain"
+    return ResNet26(
+        names if own else None, adapter, placement, normalization, name="backbone", **architecture
+    )

@@ -1,0 +1,56 @@
+"""The weights "vdd": eight domains on one trunk, in one line."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from keras_univrep import datasets, evaluation
+from keras_univrep.applications import UniversalResNet26, decode_predictions, find_entry
+from keras_univrep.applications.preprocess_input import preprocess_input
+
+ENTRY = find_entry("vdd")
+
+
+def test_one_line_gives_a_network_that_predicts_by_name():
+    model = UniversalResNet26(weights="vdd")
+    assert set(model.domains) == set(ENTRY.domains) and len(model.domains) == 8
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    x = preprocess_input(images, "vdd", "gtsrb")
+    found = decode_predictions(model(x, domain="gtsrb"), "vdd", "gtsrb", top=3)
+    assert len(found) == 2 and all(len(best) == 3 for best in found)
+    assert all(name in ENTRY.domain("gtsrb").class_names for _, name, _ in found[0])
+    assert model.count_params() == ENTRY.parameters
+    assert not model.backbone.trunk.trainable_variables
+    assert {weight.dtype for weight in model.backbone.weights if len(weight.shape) > 1} == {
+        keras.config.floatx()
+    }
+
+
+@pytest.mark.slow
+def test_other_domains_can_be_left_out_and_added():
+    model = UniversalResNet26("vdd", domains=["dtd10"])
+    model.add_domain("own", 3)
+    x = np.ones((1, 32, 32, 3), "float32")
+    assert tuple(model(x, domain="own").shape) == (1, 3)
+    assert tuple(model(x, domain="dtd10").shape) == (1, 10)
+
+
+def test_the_card_says_what_the_registry_says():
+    card = pathlib.Path(__file__).parents[2] / "docs" / "model_cards" / "vdd.md"
+    text = card.read_text()
+    assert ENTRY.sha256 in text and "research use" in text and ENTRY.licence.startswith("research")
+    for name, score in ENTRY.measured.items():
+        assert f"| {name} |" in text and f"| {score:.1f} |" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("KERAS_UNIVREP_DATA" not in os.environ, reason="needs decathlon_local's sets")
+def test_it_scores_what_the_registry_says_on_held_out_images():
+    names = ["gtsrb", "dtd10", "flowers17", "ucf101_subset"]
+    domains = datasets.decathlon_local(size=32, names=names)
+    model = UniversalResNet26("vdd", domains=names)
+    found = evaluation.domain_accuracy(model, domains, "test")
+    assert found == pytest.approx({name: ENTRY.measured[name] for name in names}, abs=0.6)
