@@ -67,6 +67,7 @@ QUERY = flags.DEFINE_integer("query", 15, "Query images of each class.")
 # Model
 METHOD = flags.DEFINE_enum("method", "maml", METHODS, "What adapts.")
 FILTERS = flags.DEFINE_integer("filters", 64, "Channels of each block of Conv-4.")
+UNITS = flags.DEFINE_integer("units", 8, "Of a modulator; 8 keep it below a tenth of Conv-4.")
 MOMENTS = flags.DEFINE_enum("query_moments", "batch", ["batch", "support"], "Of normalisation.")
 # Training
 PRESET = flags.DEFINE_enum("preset", "local", list(PRESETS), "Numbers of steps and tasks.")
@@ -88,7 +89,8 @@ def load(data, data_dir, size, smoke):
         # What ships with the package has the same characters in all splits.
         return dict.fromkeys(names, (datasets.load_domain("omniglot"), "train"))
     if data == "omniglot":
-        return {name: (datasets.omniglot_vinyals(data_dir), name) for name in names}
+        domain = datasets.omniglot_vinyals(data_dir)
+        return {name: (domain, name) for name in names}
     found = datasets.meta_local(data_dir, size, ["mini_imagenet"])
     return {name: (getattr(found, name)["mini_imagenet"], name) for name in names}
 
@@ -117,7 +119,7 @@ def make_model(method, image_shape, settings):
             "probabilistic_modulator": layers.ProbabilisticAttentionModulator,
         }
         count = models.MultiTaskMetaLearner.modulated_channels(body)
-        modulator = kinds[method](count, label_size=WAY, name="modulator")
+        modulator = kinds[method](count, units=settings["units"], label_size=WAY, name="modulator")
         model = models.MultiTaskMetaLearner(
             body, {"classes": head}, {"classes": modulator}, learning_rate=rate, **steps, **moments
         )
@@ -248,7 +250,7 @@ def main(_):
         "query": 2 if smoke else QUERY.value, "filters": 4 if smoke else FILTERS.value,
         "query_moments": MOMENTS.value, "steps": STEPS.value or steps, "test_steps": test_steps,
         "tasks": TASKS.value or tasks, "inner_rate": INNER.value or rate,
-        "learning_rate": RATE.value, "modulator_rate": MODULATOR_RATE.value,
+        "learning_rate": RATE.value, "modulator_rate": MODULATOR_RATE.value, "units": UNITS.value,
         "image_size": SIZE.value, "seed": SEED.value, "counts": counts,
     }  # fmt: skip
     folder = pathlib.Path(OUTPUT.value)

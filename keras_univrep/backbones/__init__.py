@@ -4,6 +4,7 @@ from keras_univrep.backbones.adaptable_layers import adaptable_layers
 from keras_univrep.backbones.adapted_backbone import AdaptedBackbone
 from keras_univrep.backbones.call_modulated import call_modulated, film_layers
 from keras_univrep.backbones.conv4 import Conv4
+from keras_univrep.backbones.conv_transpose_head import ConvTransposeHead
 from keras_univrep.backbones.decode_boxes import decode_boxes
 from keras_univrep.backbones.deeplab_v3_head import DeepLabV3Head
 from keras_univrep.backbones.dense_head import DenseHead
@@ -27,6 +28,7 @@ from keras_univrep.backbones.stem_pooled_resnet import StemPooledResNet
 __all__ = [
     "AdaptedBackbone",
     "Conv4",
+    "ConvTransposeHead",
     "DeepLabV3Head",
     "DenseHead",
     "HRNet18",

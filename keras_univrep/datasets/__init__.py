@@ -36,8 +36,10 @@ from keras_univrep.datasets.meta_dataset import meta_dataset
 from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
 from keras_univrep.datasets.meta_domains import MetaDomains
 from keras_univrep.datasets.meta_local import meta_local
+from keras_univrep.datasets.mmt_local import mmt_local
 from keras_univrep.datasets.multi_domain_pipeline import multi_domain_pipeline
 from keras_univrep.datasets.multi_domain_sequence import MultiDomainSequence
+from keras_univrep.datasets.multi_meta_tasks import MultiMetaTasks
 from keras_univrep.datasets.normals_from_depth import normals_from_depth
 from keras_univrep.datasets.nyu_local import nyu_local
 from keras_univrep.datasets.nyuv2 import nyuv2
@@ -71,6 +73,7 @@ __all__ = [
     "MetaDatasetSpec",
     "MetaDomains",
     "MultiDomainSequence",
+    "MultiMetaTasks",
     "Sinusoids",
     "Source",
     "SourceSequence",
@@ -101,6 +104,7 @@ __all__ = [
     "load_domain",
     "meta_dataset",
     "meta_local",
+    "mmt_local",
     "multi_domain_pipeline",
     "normals_from_depth",
     "nyu_local",

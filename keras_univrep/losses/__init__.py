@@ -10,6 +10,7 @@ from keras_univrep.losses.detection_loss import DetectionLoss
 from keras_univrep.losses.gaussian_kl import gaussian_kl
 from keras_univrep.losses.get import get
 from keras_univrep.losses.kl_distillation import KLDistillation
+from keras_univrep.losses.masked_squared_error import MaskedSquaredError
 from keras_univrep.losses.normal_cosine import NormalCosine
 from keras_univrep.losses.normalized_l2 import NormalizedL2
 from keras_univrep.losses.nt_xent import NTXent
@@ -22,6 +23,7 @@ __all__ = [
     "DepthL1",
     "DetectionLoss",
     "KLDistillation",
+    "MaskedSquaredError",
     "NTXent",
     "NormalCosine",
     "NormalizedL2",

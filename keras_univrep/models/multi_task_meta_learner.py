@@ -209,7 +209,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
 
         Args:
             optimizer: As for `keras.Model.compile`; beta of eq. 4.
-            loss: `{task: loss}`, or one loss for all tasks.
+            loss: `{task: loss}`, or one for all; in training that of eq. 4, else of the answers.
             metrics: As for `keras.Model.compile`, by task, on the answers. Keras leaves the task
                 out of their names where there is one alone.
             modulator_optimizer: That of the modulators, gamma of eq. 5, or `None` for `optimizer`.

@@ -176,7 +176,12 @@ def test_a_saved_model_goes_on(tmp_path) -> None:
     data = toys.tasks()
     model = MAML(toys.network(toys.weights()), 2, 0.1, learn_rates="element")
     model.compile(keras.optimizers.Adam(0.01), "mse", inner_loss="mae")
-    model.train_on_batch(data)
+    held_out = toys.tasks(4, seed=3)
+    history = model.fit(
+        data, batch_size=2, verbose=0, validation_data=held_out, validation_batch_size=2
+    ).history
+    logs = model.evaluate(held_out, batch_size=4, verbose=0, return_dict=True)
+    np.testing.assert_allclose(history["val_loss"][0], logs["loss"], rtol=1e-5)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert {**again.get_config(), "network": 0} == {**model.get_config(), "network": 0}

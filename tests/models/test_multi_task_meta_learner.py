@@ -112,7 +112,14 @@ def test_each_part_has_its_optimizer_and_a_saved_model_goes_on(tmp_path) -> None
         modulator_optimizer=keras.optimizers.Adam(0.01),
     )
     before = {v.path: ops.convert_to_numpy(v) for v in model.weights}
-    history = model.fit(data, batch_size=3, epochs=2, verbose=0).history
+    held_out = batch(5)
+    history = model.fit(
+        data, batch_size=3, epochs=2, verbose=0, validation_data=held_out, validation_batch_size=3
+    ).history
+    logs = model.evaluate(held_out, batch_size=3, verbose=0, return_dict=True)
+    assert {f"val_{name}" for name in logs} == {n for n in history if n.startswith("val_")}
+    for name in ("loss", "bend_loss", "sign_mae"):
+        np.testing.assert_allclose(history[f"val_{name}"][-1], logs[name], rtol=1e-5)
     moved = {
         v.path for v in model.weights if not np.array_equal(before[v.path], ops.convert_to_numpy(v))
     }
