@@ -10,6 +10,7 @@ from keras_univrep.layers.deep_adaptation import DeepAdaptation
 from keras_univrep.layers.domain_batch_normalization import DomainBatchNormalization
 from keras_univrep.layers.domain_copy import DomainCopy
 from keras_univrep.layers.drop_block import DropBlock
+from keras_univrep.layers.feature_wise_transformation import FeatureWiseTransformation
 from keras_univrep.layers.film import FiLM
 from keras_univrep.layers.film_generator import FiLMGenerator
 from keras_univrep.layers.guidance_layer import GuidanceLayer
@@ -36,6 +37,7 @@ __all__ = [
     "DomainBatchNormalization",
     "DomainCopy",
     "DropBlock",
+    "FeatureWiseTransformation",
     "FiLM",
     "FiLMGenerator",
     "GuidanceLayer",

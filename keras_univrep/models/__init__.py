@@ -28,6 +28,7 @@ from keras_univrep.models.reptile import Reptile
 from keras_univrep.models.resumable_fit import resumable_fit
 from keras_univrep.models.save_domain_pack import save_domain_pack
 from keras_univrep.models.sim_clr import SimCLR
+from keras_univrep.models.task_networks import TaskNetworks
 from keras_univrep.models.teacher_cache import TeacherCache
 from keras_univrep.models.universal_distiller import UniversalDistiller
 from keras_univrep.models.x_learner_expansion import XLearnerExpansion
@@ -55,6 +56,7 @@ __all__ = [
     "RelationNetwork",
     "Reptile",
     "SimCLR",
+    "TaskNetworks",
     "TeacherCache",
     "UniversalDistiller",
     "XLearnerExpansion",

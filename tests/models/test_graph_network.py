@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_univrep.models import GraphNetwork
+from keras_univrep.models import GraphNetwork, graph_network
 from tests.models import episodes as toys
 
 W = np.random.default_rng(5).normal(size=(3, 2))
@@ -57,6 +57,15 @@ def make(way: int = 3) -> GraphNetwork:
     return GraphNetwork(toys.linear_backbone(W), way, channels=4)
 
 
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """Fewer and smaller layers, as each shape is compiled."""
+    monkeypatch.setattr(graph_network, "EDGES", (5, 5))
+    monkeypatch.setattr(graph_network, "NODES", 5)
+    monkeypatch.setattr(graph_network, "LAYERS", 1)
+
+
+@pytest.mark.usefixtures("small")
 def test_scores_are_those_of_the_graphs() -> None:
     model, one = make(), toys.episode(0)
     wanted = oracle(model, one)
@@ -74,6 +83,7 @@ def test_the_head_has_the_size_of_the_code() -> None:
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 401_914
 
 
+@pytest.mark.usefixtures("small")
 def test_it_learns() -> None:
     model = make()
     model.compile(keras.optimizers.Adam(0.01), jit_compile=keras.backend.backend() == "jax")
