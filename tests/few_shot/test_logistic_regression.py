@@ -34,7 +34,7 @@ def test_a_penalty_shrinks_and_two_classes_have_two_scores() -> None:
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    with pytest.raises(ImportError, match=r"pip install 'keras_univrep\[few_shot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'keras_univrep\[few-shot\]'"):
         LogisticRegression().fit(np.eye(2), [0, 1])
 
 

@@ -32,7 +32,7 @@ def test_units_of_channels_do_not_matter() -> None:
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
-    with pytest.raises(ImportError, match=r"pip install 'keras_univrep\[few_shot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'keras_univrep\[few-shot\]'"):
         SupportVectorMachine().fit(np.eye(2), [0, 1])
 
 
