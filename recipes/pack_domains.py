@@ -8,7 +8,6 @@ does, and measures that on the test splits. What the run itself measured, with o
 beside it, is in its `results.json`. Takes a minute on two cores.
 """
 
-import dataclasses
 import json
 import pathlib
 
@@ -34,14 +33,6 @@ OUTPUT = flags.DEFINE_string("output_dir", str(weights_registry.FOLDER), "Folder
 SMOKE = flags.DEFINE_boolean("smoke", False, "Measure on the validation splits.")
 
 
-def describe(domain):
-    """Returns what the registry keeps of a domain."""
-    return applications.DomainEntry(
-        domain.name, domain.num_classes, tuple(domain.class_names), tuple(domain.image_shape[:2]),
-        tuple(domain.mean), tuple(domain.std), domain.licence,
-    )  # fmt: skip
-
-
 def assemble(run, seed, settings):
     """Returns a network of the run's trunk and of all its packs, and its architecture."""
     architecture = {"width": settings["width"], "adapter": "parallel", "frozen_trunk": True}
@@ -61,34 +52,24 @@ def main(_):
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.loads((run / "settings.json").read_text())
     model, architecture = assemble(run, SEED.value, settings)
-    known = (
-        datasets.decathlon_local(DATA.value, settings["size"])
-        if BENCHMARK.value == "decathlon_local"
-        else datasets.benchmark(BENCHMARK.value)
-    )
+    known = datasets.benchmark(BENCHMARK.value, DATA.value, settings["size"])
     domains = {name: known[name] for name in model.domains}
-    width = settings["width"]
+    split = "validation" if SMOKE.value else "test"
+
+    def measure(network):
+        found = evaluation.domain_accuracy(network, domains, split)
+        return {name: round(value, 2) for name, value in found.items()}
+
     entry = applications.register_weights(
-        model, NAME.value, {name: describe(domain) for name, domain in domains.items()}, {},
-        f"python recipes/train_domain_adapters.py --method=parallel --width={width} "
-        f"--size={settings['size']} --seed={SEED.value}",
+        model, NAME.value,
+        {name: applications.DomainEntry.of(domain) for name, domain in domains.items()}, measure,
+        "python recipes/train_domain_adapters.py --method=parallel "
+        f"--width={settings['width']} --size={settings['size']} --seed={SEED.value}",
         LICENCE.value, architecture=architecture, paper_row="rebuffi2018, table 2, row Parallel",
         seed=SEED.value, half=True, folder=folder,
     )  # fmt: skip
-    # The file is measured, not the network that it was made of.
-    again = applications.UniversalResNet26(
-        folder / entry.file, dict(entry.num_classes), **architecture
-    )
-    split = "validation" if SMOKE.value else "test"
-    measured = {
-        name: round(value, 2)
-        for name, value in evaluation.domain_accuracy(again, domains, split).items()
-    }
-    entries = weights_registry.read_registry(folder)
-    entries[NAME.value] = dataclasses.replace(entry, measured=measured)
-    weights_registry.write_registry(folder, entries)
     evaluation.show_table(
-        [{"weights": NAME.value, **measured, "bytes": entry.size}], f"{split}, per cent", 180
+        [{"weights": NAME.value, **entry.measured, "bytes": entry.size}], f"{split}, per cent", 180
     )
 
 

@@ -1,9 +1,11 @@
 """Packs networks that `distill_universal.py` trained into the package, with what they score.
 
-    python recipes/pack_weights.py --teachers_dir=runs/long --run_dir=runs/long --seed=0
+    python recipes/pack_weights.py --teachers_dir=runs/long --run_dir=runs/long --aliases=demo
+    python recipes/pack_weights.py --run_dir=runs/vdd_url --benchmark=decathlon_local \\
+        --data_dir=... --name=vdd-url --half --licence='research use only'
 
-Reads the finished stages of a run, evaluates each network on the test splits, and writes the
-weights, their SHA-256 and the accuracies into `keras_univrep/applications/weights`, from where
+Reads the finished stages of a run, writes the weights, their SHA-256 and the accuracies of the
+written files on the test splits into `keras_univrep/applications/weights`, from where
 `UniversalResNet26(weights=...)` takes them. Takes a minute on two cores.
 """
 
@@ -15,11 +17,21 @@ from keras_univrep import applications, datasets, evaluation
 from keras_univrep.applications import weights_registry
 
 # Data
-BENCHMARK = flags.DEFINE_string("benchmark", "five_domains", "Name of the embedded benchmark.")
+BENCHMARK = flags.DEFINE_enum(
+    "benchmark", "five_domains", ["five_domains", "decathlon_local"], "Which domains."
+)
+DATA = flags.DEFINE_string("data_dir", None, "Folder of decathlon_local's sets.")
 DOMAINS = flags.DEFINE_list("domains", None, "The domains of the run, if not all.")
-TEACHERS = flags.DEFINE_string("teachers_dir", None, "Folder of the teachers.", required=True)
+TEACHERS = flags.DEFINE_string("teachers_dir", None, "Folder of the teachers, if to be packed.")
 RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, or None for the teachers only.")
 # Model
+NAME = flags.DEFINE_string("name", "five_domains", "What to call the weights.")
+ALIASES = flags.DEFINE_list("aliases", [], "Other names of the universal network.")
+HALF = flags.DEFINE_boolean("half", False, "Store kernels in half precision.")
+LICENCE = flags.DEFINE_string(
+    "licence", "Apache-2.0; trained on the sets named in datasets/embedded/LICENSES.md",
+    "Of the weights.",
+)  # fmt: skip
 WIDTH = flags.DEFINE_float("width", 0.25, "Factor of ResNet-26's channel numbers.")
 # Training
 JOINT = flags.DEFINE_integer("joint_steps", 1000, "Steps that the run was given.")
@@ -31,55 +43,47 @@ SMOKE = flags.DEFINE_boolean("smoke", False, "Evaluate on the validation splits.
 METHODS = {"universal": None, "universal_ra": "parallel"}
 
 
-def describe(domain):
-    """Returns what the registry keeps of a domain."""
-    return applications.DomainEntry(
-        domain.name, domain.num_classes, tuple(domain.class_names), tuple(domain.image_shape[:2]),
-        tuple(domain.mean), tuple(domain.std), domain.licence,
-    )  # fmt: skip
-
-
-def pack(name, stage, domains, architecture, split, folder, recipe, seed):
+def pack(name, stage, domains, architecture, aliases, command):
     """Writes one file of weights and its entry in the registry."""
     num_classes = {key: domain.num_classes for key, domain in domains.items()}
     model = applications.UniversalResNet26(None, num_classes, **architecture)
     model.load_weights(stage / "network.weights.h5")
-    accuracies = evaluation.domain_accuracy(model, domains, split)
+
+    def measure(network):
+        found = evaluation.domain_accuracy(
+            network, domains, "validation" if SMOKE.value else "test"
+        )
+        return {key: round(value, 2) for key, value in found.items()}
+
     applications.register_weights(
-        model, name, {key: describe(domain) for key, domain in domains.items()},
-        {key: round(value, 2) for key, value in accuracies.items()}, recipe,
-        "Apache-2.0; trained on the sets named in datasets/embedded/LICENSES.md",
-        architecture=architecture, seed=seed, folder=folder,
+        model, name,
+        {key: applications.DomainEntry.of(domain) for key, domain in domains.items()}, measure,
+        command, LICENCE.value, architecture=architecture, seed=SEED.value, half=HALF.value,
         paper_row=f"li2022, table 6, row {'Finetune' if len(domains) == 1 else 'Ours'}",
-        aliases=("demo",) if name == "five_domains" else (),
+        aliases=aliases, folder=pathlib.Path(OUTPUT.value),
     )  # fmt: skip
 
 
 def main(_):
-    folder = pathlib.Path(OUTPUT.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    known = datasets.benchmark(BENCHMARK.value)
+    pathlib.Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
+    name, benchmark = NAME.value, BENCHMARK.value
+    known = datasets.benchmark(benchmark, DATA.value)
     chosen = DOMAINS.value or list(known)
     if not set(chosen) <= set(known):
         raise app.UsageError(f"--domains must name some of {list(known)}. Received: {chosen}.")
-    domains = {name: known[name] for name in chosen}
-    split = "validation" if SMOKE.value else "test"
+    domains = {key: known[key] for key in chosen}
     architecture = {"width": WIDTH.value, "end_activation": False}
-    command = "python recipes/distill_universal.py --preset={}"
-    for name, domain in domains.items():
-        stage = pathlib.Path(TEACHERS.value) / f"teacher_{name}"
-        pack(
-            f"{BENCHMARK.value}_teacher_{name}", stage, {name: domain}, architecture, split,
-            folder, command.format("long"), SEED.value,
-        )  # fmt: skip
+    command = f"python recipes/distill_universal.py --benchmark={benchmark} --preset=long"
+    for key in domains if TEACHERS.value else ():
+        stage = pathlib.Path(TEACHERS.value) / f"teacher_{key}"
+        pack(f"{name}_teacher_{key}", stage, {key: domains[key]}, architecture, (), command)
     for method, adapter in METHODS.items():
-        if RUN.value is None or not (pathlib.Path(RUN.value) / method / "finished.json").exists():
-            continue
-        name = BENCHMARK.value + method.removeprefix("universal")
-        pack(
-            name, pathlib.Path(RUN.value) / method, domains, {**architecture, "adapter": adapter},
-            split, folder, f"{command.format('demo')} --joint_steps={JOINT.value}", SEED.value,
-        )  # fmt: skip
+        stage = pathlib.Path(RUN.value or ".") / method
+        if RUN.value and (stage / "finished.json").exists():
+            aliases = ALIASES.value if adapter is None else ()
+            own = {**architecture, "adapter": adapter}
+            full = f"{command} --joint_steps={JOINT.value} --seed={SEED.value}"
+            pack(name + method.removeprefix("universal"), stage, domains, own, aliases, full)
 
 
 if __name__ == "__main__":

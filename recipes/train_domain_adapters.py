@@ -91,11 +91,7 @@ SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that 
 
 def load_domains(benchmark, data_dir, size, chosen):
     """Returns the trunk's domain and those to add, by name."""
-    known = (
-        datasets.benchmark(benchmark)
-        if benchmark == "five_domains"
-        else datasets.decathlon_local(data_dir, size)
-    )
+    known = datasets.benchmark(benchmark, data_dir, size)
     trunk = known.pop(TRUNKS[benchmark])
     missing = sorted(set(chosen or ()) - set(known))
     if missing:

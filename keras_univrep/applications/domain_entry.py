@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from keras_univrep.datasets import Domain
+
 
 @dataclasses.dataclass(frozen=True)
 class DomainEntry:
@@ -39,3 +41,24 @@ class DomainEntry:
                 f"`class_names` of domain {self.name!r} must hold one name per class. Received: "
                 f"{len(self.class_names)} names for {self.num_classes} classes. Pass all of them."
             )
+
+    @classmethod
+    def of(cls, domain: Domain) -> "DomainEntry":
+        """What there is to know of a domain of `datasets`.
+
+        Args:
+            domain: The domain that a network was trained on.
+
+        Returns:
+            The entry.
+
+        Example:
+            >>> from keras_univrep import datasets
+            >>> DomainEntry.of(datasets.load_domain("eurosat")).input_size
+            (32, 32)
+        """
+        height, width = domain.image_shape[:2]
+        return cls(
+            domain.name, domain.num_classes, tuple(domain.class_names), (height, width),
+            tuple(domain.mean), tuple(domain.std), domain.licence,
+        )  # fmt: skip

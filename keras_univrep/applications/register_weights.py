@@ -1,7 +1,8 @@
 """Trained networks become named weights."""
 
+import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_univrep.applications import weights_registry
@@ -16,7 +17,7 @@ def register_weights(
     model: MultiDomainModel,
     name: str,
     domains: Mapping[str, DomainEntry],
-    measured: Mapping[str, float],
+    measured: Mapping[str, float] | Callable[[MultiDomainModel], Mapping[str, float]],
     recipe: str,
     licence: str,
     constructor: str = "UniversalResNet26",
@@ -34,8 +35,9 @@ def register_weights(
         model: The trained network, as `constructor` makes it.
         name: What to call the weights; an entry of this name is replaced.
         domains: What is known of each domain, in the order of the network.
-        measured: Test accuracy of each domain in per cent. With `half`, measure the file again:
-            load it by its name.
+        measured: Test accuracy of each domain in per cent, or a function that measures it. The
+            function gets the network that the constructor makes of the written file: with `half`
+            that is not quite `model`.
         recipe: The command that trained it.
         licence: Licence of the weights.
         constructor: Name of the constructor.
@@ -65,9 +67,15 @@ def register_weights(
         name=name, constructor=constructor, file=path.name, sha256=checksum(path),
         size=path.stat().st_size, parameters=model.count_params(),
         domains={key: domains[key] for key in model.domains}, architecture=dict(architecture or {}),
-        measured=dict(measured), reported={}, paper_row=paper_row, recipe=recipe, seed=seed,
-        licence=licence, url=url, aliases=tuple(aliases),
+        measured={} if callable(measured) else dict(measured), reported={}, paper_row=paper_row,
+        recipe=recipe, seed=seed, licence=licence, url=url, aliases=tuple(aliases),
     )  # fmt: skip
+    if callable(measured):
+        from keras_univrep import applications  # which imports this file
+
+        make = getattr(applications, constructor)
+        again = make(weights=path, domains=dict(entry.num_classes), **entry.architecture)
+        entry = dataclasses.replace(entry, measured=dict(measured(again)))
     known = weights_registry.read_registry(place)
     weights_registry.write_registry(place, {**known, name: entry})
     return entry

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from keras_univrep.applications import DomainEntry, UniversalResNet26, register_weights
@@ -47,3 +48,23 @@ def test_a_failed_write_changes_no_entry(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert read_registry(tmp_path) == {"own": entry}
     assert checksum(tmp_path / entry.file) == entry.sha256
+
+
+def test_what_is_measured_is_the_file_as_the_constructor_reads_it(tmp_path):
+    model = UniversalResNet26(None, {"a": 2, "b": 3}, width=0.125)
+    seen = []
+
+    def measure(network):
+        seen.append(network)
+        return {"a": 25.0}
+
+    entry = register_weights(
+        model, "own", DOMAINS, measure, "python recipes/x.py", "MIT", folder=tmp_path,
+        architecture={"width": 0.125}, half=True,
+    )  # fmt: skip
+    assert entry.measured == {"a": 25.0} and read_registry(tmp_path) == {"own": entry}
+    for got, exact in zip(seen[0].weights, model.weights, strict=True):
+        expected = exact.numpy()
+        if exact.name == "kernel":
+            expected = expected.astype("float16").astype("float32")
+        np.testing.assert_array_equal(got.numpy(), expected)

@@ -12,5 +12,5 @@ def test_five_domains_come_under_their_names_in_order() -> None:
 
 
 def test_lists_the_benchmarks_when_one_is_unknown() -> None:
-    with pytest.raises(ValueError, match=r"\['five_domains'\]. Received: name='decathlon'"):
+    with pytest.raises(ValueError, match=r"'decathlon_local'\]. Received: name='decathlon'"):
         benchmark("decathlon")
