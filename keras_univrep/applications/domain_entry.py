@@ -1,8 +1,7 @@
 """What is known of one domain of trained weights."""
 
 import dataclasses
-
-from keras_univrep.datasets import Domain
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +42,11 @@ class DomainEntry:
             )
 
     @classmethod
-    def of(cls, domain: Domain) -> "DomainEntry":
+    def of(cls, domain: Any) -> "DomainEntry":
         """What there is to know of a domain of `datasets`.
 
         Args:
-            domain: The domain that a network was trained on.
+            domain: The `datasets.Domain` that a network was trained on.
 
         Returns:
             The entry.

@@ -1,25 +1,19 @@
 """The decathlon's protocol on compact image sets in a folder of the user."""
 
 import functools
-import hashlib
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from keras_univrep.datasets.cached_domain import cached_domain
 from keras_univrep.datasets.decathlon_sources import SOURCES, Pool
-from keras_univrep.datasets.domain import Arrays, Domain
-from keras_univrep.datasets.domain_from_arrays import statistics
-from keras_univrep.datasets.lazy_splits import LazySplits
+from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.pillow_loader import load_pillow
-from keras_univrep.datasets.resize_image import resize_image
-from keras_univrep.datasets.split_cache import read_or_make
-from keras_univrep.datasets.zip_fingerprint import zip_fingerprint
+from keras_univrep.datasets.streamed_source import cache_folder
 
 _RESIZES = ("square", "shorter")
-_SPLITS = ("train", "validation", "test")
 # Counts up when the rules of splitting or resizing change: older cache files are then not read.
 _PROTOCOL = 1
 
@@ -128,76 +122,17 @@ def decathlon_local(
         "decathlon_local",
         "To try without them, `benchmark('five_domains')` ships with the package.",
     )
-    if cache_dir is None:
-        home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
-        cache_dir = pathlib.Path(home) / "keras_univrep" / "decathlon_local"
+    cache = cache_folder(cache_dir, "decathlon_local")
     return {
-        name: _open(name, folder, int(size), resize, pathlib.Path(cache_dir))
+        name: cached_domain(
+            name, SOURCES[name], folder / SOURCES[name].file, int(size), f"{_PROTOCOL} {resize}",
+            cache, functools.partial(_read, name), resize,
+        )
         for name in SOURCES
         if name in chosen
-    }
+    }  # fmt: skip
 
 
-def _open(name: str, folder: pathlib.Path, size: int, resize: str, cache: pathlib.Path) -> Domain:
-    source = SOURCES[name]
-    path = folder / source.file
-    key = f"{_PROTOCOL} {resize} {zip_fingerprint(path, name)}"
-    file = cache / f"{name}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    read = functools.partial(
-        read_or_make, file, make=functools.partial(_make, name, path, size, resize)
-    )
-    class_names, mean, std = read(["class_names", "mean", "std"])
-
-    def arrays(split: str) -> Arrays:
-        images, labels = read([f"x_{split}", f"y_{split}"])
-        # Grey sets keep one channel on disk.
-        return (np.repeat(images[..., None], 3, axis=-1) if images.ndim == 3 else images), labels
-
-    return Domain(
-        name=name,
-        num_classes=len(class_names),
-        class_names=tuple(class_names.tolist()),
-        image_shape=(size, size, 3),
-        mean=tuple(mean.tolist()),
-        std=tuple(std.tolist()),
-        splits=LazySplits({split: functools.partial(arrays, split) for split in _SPLITS}),
-        flip=source.flip,
-        licence=source.licence,
-        source=source.source,
-        citation=source.citation,
-    )
-
-
-def _make(name: str, path: pathlib.Path, size: int, resize: str) -> dict[str, np.ndarray]:
-    """Reads, divides and resizes a set: what its cache file holds."""
+def _read(name: str, path: pathlib.Path) -> Pool:
     load_pillow("`decathlon_local`")
-    try:
-        pool = SOURCES[name].read(path)
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"'{path}' must hold the set '{name}'. Received: {error!r}. Fetch it again."
-        ) from error
-    arrays = _resize_and_drop_copies(pool, size, resize)
-    train = arrays["x_train"]
-    mean, std = statistics(train[..., None] if train.ndim == 3 else train)
-    arrays["mean"], arrays["std"] = (np.resize(np.array(values), 3) for values in (mean, std))
-    arrays["class_names"] = np.array(pool.class_names)
-    return arrays
-
-
-def _resize_and_drop_copies(pool: Pool, size: int, resize: str) -> dict[str, np.ndarray]:
-    """Drops an image whose exact copy is in a later split (train, validation, test)."""
-    arrays = {}
-    later: set[bytes] = set()
-    for split in reversed(_SPLITS):
-        images, labels, digests = [], [], set()
-        for position in pool.splits[split]:
-            pixels = pool.images[position]
-            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-            digests.add(digest)
-            if digest not in later:
-                images.append(resize_image(pixels, size, resize))
-                labels.append(pool.labels[position])
-        arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), np.array(labels, "int32")
-        later |= digests
-    return arrays
+    return SOURCES[name].read(path)

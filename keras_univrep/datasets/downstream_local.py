@@ -2,28 +2,23 @@
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_univrep.datasets.decathlon_local import _resize_and_drop_copies, decathlon_local
+from keras_univrep.datasets.cached_domain import cached_domain
+from keras_univrep.datasets.decathlon_local import decathlon_local
 from keras_univrep.datasets.decathlon_sources import SOURCES, Pool, divide
-from keras_univrep.datasets.domain import Arrays, Domain
-from keras_univrep.datasets.domain_from_arrays import statistics
-from keras_univrep.datasets.lazy_splits import LazySplits
+from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.meta_sources import META_SOURCES
 from keras_univrep.datasets.source_images import check_image_size
-from keras_univrep.datasets.split_cache import read_or_make
 from keras_univrep.datasets.streamed_source import cache_folder
-from keras_univrep.datasets.zip_fingerprint import zip_fingerprint
 
 _DECATHLON = ("dtd10", "gtsrb", "ucf101_subset")
 _WITH_TEST = ("mnist", "cifar10")
 DOWNSTREAM = ("cars196", "cifar10", "cub10", "dtd10", "eurosat", "gtsrb", "mnist", "ucf101_subset")
-_SPLITS = ("train", "validation", "test")
 # Counts up when the rules of splitting or resizing change: older cache files are then not read.
 _PROTOCOL = 1
 
@@ -104,52 +99,15 @@ def downstream_local(
 
 
 def _open(name: str, folder: pathlib.Path, size: int, cache: pathlib.Path) -> Domain:
-    facts = META_SOURCES[name]
-    path = folder / facts.file
-    key = f"{_PROTOCOL} {zip_fingerprint(path, name)}"
-    file = cache / f"{name}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    read = functools.partial(read_or_make, file, make=functools.partial(_make, name, path, size))
-
-    def arrays(split: str) -> Arrays:
-        images, labels = read([f"x_{split}", f"y_{split}"])
-        # Grey sets keep one channel on disk.
-        return (np.repeat(images[..., None], 3, axis=-1) if images.ndim == 3 else images), labels
-
-    class_names, mean, std = read(["class_names", "mean", "std"])
-    return Domain(
-        name=name,
-        num_classes=len(class_names),
-        class_names=tuple(class_names.tolist()),
-        image_shape=(size, size, 3),
-        mean=tuple(mean.tolist()),
-        std=tuple(std.tolist()),
-        splits=LazySplits({split: functools.partial(arrays, split) for split in _SPLITS}),
-        flip=facts.flip,
-        licence=facts.licence,
-        source=facts.source,
-        citation=facts.citation,
-    )
+    facts, read = META_SOURCES[name], functools.partial(_read, name)
+    return cached_domain(name, facts, folder / facts.file, size, str(_PROTOCOL), cache, read)
 
 
-def _make(name: str, path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
-    """Reads, divides and resizes a set: what its cache file holds."""
-    # The layout of cifar100 is that of every set with official training and test images.
-    read: Callable[[pathlib.Path], Pool] = (
-        SOURCES["cifar100"].read if name in _WITH_TEST else META_SOURCES[name].read
-    )
-    try:
-        pool = read(path)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(
-            f"'{path}' must hold the set '{name}'. Received: {error!r}. Fetch it again."
-        ) from error
-    splits = pool.splits
-    if name not in _WITH_TEST:
-        shares = {"validation": 0.2, "test": 0.2}
-        splits = divide(pool.labels, np.arange(len(pool.labels)), shares, "train")
-    arrays = _resize_and_drop_copies(dataclasses.replace(pool, splits=splits), size, "square")
-    arrays["class_names"] = np.array(pool.class_names)
-    train = arrays["x_train"]
-    mean, std = statistics(train[..., None] if train.ndim == 3 else train)
-    arrays["mean"], arrays["std"] = (np.resize(np.array(values), 3) for values in (mean, std))
-    return arrays
+def _read(name: str, path: pathlib.Path) -> Pool:
+    if name in _WITH_TEST:
+        # The layout of cifar100 is that of every set with official training and test images.
+        return SOURCES["cifar100"].read(path)
+    pool = META_SOURCES[name].read(path)
+    shares = {"validation": 0.2, "test": 0.2}
+    splits = divide(pool.labels, np.arange(len(pool.labels)), shares, "train")
+    return dataclasses.replace(pool, splits=splits)

@@ -1,15 +1,13 @@
 """Meta-Dataset's protocol on compact image sets in a folder of the user."""
 
 import functools
-import hashlib
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_univrep.datasets.decathlon_sources import Pool
-from keras_univrep.datasets.domain import Arrays, Domain
+from keras_univrep.datasets.cached_domain import open_cached, read_pool
+from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.episodes import ClassSampler
 from keras_univrep.datasets.hierarchical_classes import classes_of_one_group
 from keras_univrep.datasets.lazy_splits import LazySplits
@@ -17,9 +15,7 @@ from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.meta_domains import META_SPLITS, MetaDomains
 from keras_univrep.datasets.meta_sources import META_SOURCES
 from keras_univrep.datasets.pillow_loader import load_pillow
-from keras_univrep.datasets.resize_image import resize_image
-from keras_univrep.datasets.split_cache import read_or_make
-from keras_univrep.datasets.zip_fingerprint import zip_fingerprint
+from keras_univrep.datasets.streamed_source import cache_folder
 
 # Counts up when the rules of splitting or resizing change: older cache files are then not read.
 _PROTOCOL = 1
@@ -128,14 +124,12 @@ def meta_local(
             f"{unknown}. Pass `names=None` for all."
         )
     folder = local_folder(data_dir, "meta_local")
-    if cache_dir is None:
-        home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
-        cache_dir = pathlib.Path(home) / "keras_univrep" / "meta_local"
+    cache = cache_folder(cache_dir, "meta_local")
     domains: dict[str, dict[str, Domain]] = {split: {} for split in META_SPLITS}
     samplers: dict[str, dict[str, ClassSampler]] = {split: {} for split in META_SPLITS}
     chosen = [name for name in META_SOURCES if name in chosen]
     for name in chosen:
-        for split, domain in _open(name, folder, int(size), pathlib.Path(cache_dir)).items():
+        for split, domain in _open(name, folder, int(size), cache).items():
             domains[split][name] = domain
             if META_SOURCES[name].grouped:
                 groups = [class_name.rsplit(" ", 1)[0] for class_name in domain.class_names]
@@ -152,15 +146,8 @@ def meta_local(
 def _open(name: str, folder: pathlib.Path, size: int, cache: pathlib.Path) -> dict[str, Domain]:
     source = META_SOURCES[name]
     path = folder / source.file
-    key = f"{_PROTOCOL} {zip_fingerprint(path, name)}"
-    file = cache / f"{name}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npz"
-    read = functools.partial(read_or_make, file, make=functools.partial(_make, name, path, size))
-
-    def arrays(split: str) -> Arrays:
-        images, labels = read([f"x_{split}", f"y_{split}"])
-        # Grey sets keep one channel on disk.
-        return (np.repeat(images[..., None], 3, axis=-1) if images.ndim == 3 else images), labels
-
+    make = functools.partial(_make, name, path, size)
+    read, arrays = open_cached(name, path, size, str(_PROTOCOL), cache, make)
     splits = META_SPLITS if source.seen else ("test",)
     class_names = read([f"names_{split}" for split in splits])
     return {
@@ -182,33 +169,11 @@ def _open(name: str, folder: pathlib.Path, size: int, cache: pathlib.Path) -> di
 
 
 def _make(name: str, path: pathlib.Path, size: int) -> dict[str, np.ndarray]:
-    """Reads, divides and resizes a set: what its cache file holds."""
+    """Reads, divides and resizes a set, and numbers the classes of each split."""
     load_pillow("`meta_local`")
-    try:
-        return _resize_and_number(META_SOURCES[name].read(path), size)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(
-            f"'{path}' must hold the set '{name}'. Received: {error!r}. Fetch it again."
-        ) from error
-
-
-def _resize_and_number(pool: Pool, size: int) -> dict[str, np.ndarray]:
-    """Drops an image whose exact copy is in a later split; numbers the classes of each split."""
-    arrays = {}
-    later: set[bytes] = set()
-    for split in reversed(META_SPLITS):
-        if split not in pool.splits:
-            continue
-        images, labels, digests = [], [], set()
-        for position in pool.splits[split]:
-            pixels = pool.images[position]
-            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-            digests.add(digest)
-            if digest not in later:
-                images.append(resize_image(pixels, size))
-                labels.append(pool.labels[position])
-        classes, own = np.unique(labels, return_inverse=True)
-        arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(images), own.astype("int32")
+    pool, arrays = read_pool(name, path, size, META_SOURCES[name].read)
+    for split in pool.splits:
+        classes, own = np.unique(arrays[f"y_{split}"], return_inverse=True)
+        arrays[f"y_{split}"] = own.astype("int32")
         arrays[f"names_{split}"] = np.array([pool.class_names[label] for label in classes])
-        later |= digests
     return arrays
