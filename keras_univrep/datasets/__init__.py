@@ -6,6 +6,7 @@ from keras_univrep.datasets.boxes_augment import boxes_augment
 from keras_univrep.datasets.camvid import camvid
 from keras_univrep.datasets.cityscapes import cityscapes
 from keras_univrep.datasets.coco_source import coco_source
+from keras_univrep.datasets.cross_domain_few_shot import cross_domain_few_shot
 from keras_univrep.datasets.decathlon_domain import DecathlonDomain
 from keras_univrep.datasets.decathlon_local import decathlon_local
 from keras_univrep.datasets.decathlon_pipeline import decathlon_pipeline
@@ -86,6 +87,7 @@ __all__ = [
     "classes_of_one_group",
     "classes_under_one_node",
     "coco_source",
+    "cross_domain_few_shot",
     "decathlon_local",
     "decathlon_pipeline",
     "dense_augment",

@@ -1,7 +1,5 @@
 """Meta-Dataset: the eight domains to train on and the five others of few-shot learning."""
 
-import functools
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +7,12 @@ import numpy as np
 
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.episodes import ClassSampler
-from keras_univrep.datasets.lazy_splits import LazySplits
 from keras_univrep.datasets.meta_dataset_cache import Classes, ImageCache
 from keras_univrep.datasets.meta_dataset_images import MetaImages
 from keras_univrep.datasets.meta_dataset_sources import META_DATASET_SOURCES
 from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
 from keras_univrep.datasets.meta_domains import META_SPLITS, MetaDomains
+from keras_univrep.datasets.streamed_source import cache_folder
 
 
 def meta_dataset(
@@ -120,18 +118,17 @@ def meta_dataset(
             f"`names` and `folders` must name some of {list(META_DATASET_SOURCES)}. Received: "
             f"{chosen}, unknown: {unknown}. Pass `names=None` for all."
         )
-    if cache_dir is None:
-        home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
-        cache_dir = pathlib.Path(home) / "keras_univrep" / "meta_dataset"
+    folder = cache_folder(cache_dir, "meta_dataset")
     domains: dict[str, dict[str, Domain]] = {split: {} for split in META_SPLITS}
     samplers: dict[str, dict[str, ClassSampler]] = {split: {} for split in META_SPLITS}
     for name in (name for name in META_DATASET_SOURCES if name in chosen):
         spec = _read_spec(name, specs)
-        source = MetaImages(name, folders.get(name), data_dir, download)
+        facts = META_DATASET_SOURCES[name]
+        source = MetaImages(name, facts, folders.get(name), data_dir, download)
         classes = _classes(spec, source)
-        cache = ImageCache(source, classes, int(size), images_per_class, pathlib.Path(cache_dir))
-        for split, own in classes.items():
-            domains[split][name] = _domain(name, split, own, int(size), cache)
+        cache = ImageCache(source, classes, int(size), images_per_class, folder)
+        for split in classes:
+            domains[split][name] = cache.domain(split, facts)
             sampler = None if spec is None else spec.class_sampler(split)
             if sampler is not None:
                 samplers[split][name] = sampler
@@ -159,22 +156,3 @@ def _classes(spec: MetaDatasetSpec | None, source: MetaImages) -> Classes:
     if spec is None:
         return {"test": tuple(source.names())}
     return {split: spec.class_names[split] for split in META_SPLITS if spec.class_names[split]}
-
-
-def _domain(
-    name: str, split: str, classes: tuple[str, ...], size: int, cache: ImageCache
-) -> Domain:
-    facts = META_DATASET_SOURCES[name]
-    return Domain(
-        name=name,
-        num_classes=len(classes),
-        class_names=classes,
-        image_shape=(size, size, 3),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        splits=LazySplits({split: functools.partial(cache.arrays, split)}),
-        flip=facts.flip,
-        licence=facts.licence,
-        source=facts.source,
-        citation=facts.citation,
-    )

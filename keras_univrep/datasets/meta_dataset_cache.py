@@ -1,5 +1,6 @@
 """Keeps the resized images of a domain of Meta-Dataset on the disk."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -8,8 +9,10 @@ import uuid
 
 import numpy as np
 
-from keras_univrep.datasets.domain import Arrays
+from keras_univrep.datasets.domain import Arrays, Domain
+from keras_univrep.datasets.lazy_splits import LazySplits
 from keras_univrep.datasets.meta_dataset_images import MetaImages
+from keras_univrep.datasets.meta_dataset_sources import MetaDatasetSource
 from keras_univrep.datasets.resize_image import resize_image
 
 Classes = dict[str, tuple[str, ...]]
@@ -55,6 +58,23 @@ class ImageCache:
                 f"Remove '{self._folder}': it is made again."
             )
         return np.memmap(path, "uint8", "r", shape=shape), labels
+
+    def domain(self, split: str, facts: MetaDatasetSource) -> Domain:
+        """The domain of a split's classes, whose images are read when they are asked for."""
+        classes = self._classes[split]
+        return Domain(
+            name=self._source.name,
+            num_classes=len(classes),
+            class_names=classes,
+            image_shape=(self._size, self._size, 3),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            splits=LazySplits({split: functools.partial(self.arrays, split)}),
+            flip=facts.flip,
+            licence=facts.licence,
+            source=facts.source,
+            citation=facts.citation,
+        )
 
     def _make(self) -> None:
         owners = [(split, i) for split, own in self._classes.items() for i in range(len(own))]

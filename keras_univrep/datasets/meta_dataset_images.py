@@ -1,10 +1,10 @@
-"""Reads the images of a domain of Meta-Dataset."""
+"""Reads the images of a domain of Meta-Dataset and its kin."""
 
 import pathlib
 from collections.abc import Iterator
 
 from keras_univrep.datasets.meta_dataset_sources import (
-    META_DATASET_SOURCES,
+    MetaDatasetSource,
     Reader,
     builder_images,
     class_folders,
@@ -15,10 +15,11 @@ from keras_univrep.datasets.meta_dataset_sources import (
 
 
 class MetaImages:
-    """The images of a domain of Meta-Dataset, in a folder or in TensorFlow Datasets.
+    """The images of a few-shot domain, in a folder or in TensorFlow Datasets.
 
     Args:
         name: Name of the domain.
+        facts: Where its images are.
         folder: Folder of class folders, or None for TensorFlow Datasets.
         data_dir: Folder of TensorFlow Datasets.
         download: Whether to download and prepare what it lacks.
@@ -27,11 +28,12 @@ class MetaImages:
     def __init__(
         self,
         name: str,
+        facts: MetaDatasetSource,
         folder: str | pathlib.Path | None,
         data_dir: str | pathlib.Path | None,
         download: bool,
     ) -> None:
-        self.name, self._facts = name, META_DATASET_SOURCES[name]
+        self.name, self._facts = name, facts
         self._folder = None if folder is None else pathlib.Path(folder)
         if self._folder is not None:
             if not self._folder.is_dir():
