@@ -66,6 +66,10 @@ DEPTH = flags.DEFINE_integer("depth", 50, "Layers of the ResNet: 50, 101 or 152 
 WIDTH = flags.DEFINE_float("width", 0.25, "Factor of its channel numbers.")
 METHOD = flags.DEFINE_multi_enum("method", list(TABLE), ["single", *METHODS], "Rows of the table.")
 FEED_FORWARD = flags.DEFINE_boolean("feed_forward", False, "Whether joined maps go on upwards.")
+GAMMA = flags.DEFINE_enum(
+    "first_gamma", "ones", ["ones", "zeros"],
+    "Scale of what a sub-backbone is lent, when it is first lent; zeros change nothing at first.",
+)  # fmt: skip
 # Training
 PRESET = flags.DEFINE_enum("preset", "local", list(PRESETS), "Length, rate and size of images.")
 STEPS = flags.DEFINE_integer("steps", None, "Steps of each network; by default the preset's.")
@@ -146,6 +150,7 @@ def main(_):
         "mix": MIX.value or "equal",
         "held_out": HELD_OUT.value,
         "feed_forward": FEED_FORWARD.value,
+        "first_gamma": GAMMA.value,
     }
     folder = pathlib.Path(OUTPUT.value)
     evaluation.keep_settings(folder, settings)

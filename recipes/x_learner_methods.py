@@ -162,7 +162,11 @@ class Run:
             return make_model(self.sources, settings, reconciliation=None)
         if method == "X-Learner_r":
             return make_model(self.sources, settings, self.halves())
-        options = {"tau": settings["tau"], "feed_forward": settings["feed_forward"]}
+        options = {
+            "tau": settings["tau"],
+            "feed_forward": settings["feed_forward"],
+            "reconciliation_options": {"gamma_initializer": settings["first_gamma"]},
+        }
         if method == "X-Learner_t":
             options["reconciliation"] = "shallower"
         if method == "expansion++":
