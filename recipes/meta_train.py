@@ -12,7 +12,9 @@ attention modulator 51.1 and 64.6, probabilistic 48.9 and 63.17. Finn et al. (20
 The weights that are best on validation tasks are kept, in `best.weights.h5`, and the test classes
 are read once, at the end: accuracy after adaptation, and without a head (NIL), each with its 95 %
 interval over tasks. A killed run goes on where it was when the same command is given again. With a
-modulator, `attention.png` shows its weights over test tasks.
+modulator, `attention.png` shows its weights over test tasks and `optimal.png` those that gradient
+descent finds for the same tasks from all of their images; `agreement` is the mean cosine of the two
+(the paper's figure 3).
 
 Expected: docs/results.md. Hardware: two cores, Omniglot about an hour; `mini_imagenet` is a part of
 the original, 40 images of each class, and its numbers are not those of the papers.
@@ -78,6 +80,9 @@ RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam; of SGD with reptile, 
 MODULATOR_RATE = flags.DEFINE_float("modulator_rate", 1e-3, "Of the modulator's own Adam.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights and of all tasks.")
 # Output
+OPTIMAL = flags.DEFINE_integer(
+    "optimal_tasks", 16, "Test tasks whose optimal weights are found; 0 for none."
+)
 OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
 SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
 
@@ -201,11 +206,11 @@ def read_history(path):
     return columns
 
 
-def test(model, body, method, domain, split, count, settings):
-    """Returns accuracies of tasks after adaptation and without a head, and modulators' weights."""
+def test(model, body, method, domain, split, count, optimal, settings):
+    """Returns accuracies after adaptation and without a head, predicted and optimal weights."""
     draw = sampler(domain, split, settings, "test")
     batches = datasets.episode_batches(domain, split, draw, count, min(count, settings["tasks"]))
-    adapted, without_head, weights = [], [], []
+    adapted, without_head, weights, best = [], [], [], []
     for batch in batches:
         scores = model.predict_on_batch(named(batch, method))
         scores = scores["classes"] if "modulator" in method else scores
@@ -221,21 +226,35 @@ def test(model, body, method, domain, split, count, settings):
         if "modulator" in method:
             found = model.attention_weights(named(batch, method))["classes"]
             weights.append(keras.ops.convert_to_numpy(keras.ops.stop_gradient(found)))
-    return adapted, without_head, np.concatenate(weights) if weights else None
+            if sum(map(len, best)) < optimal:
+                found = models.optimal_channel_weights(model, named(batch, method))["classes"]
+                best.append(keras.ops.convert_to_numpy(keras.ops.stop_gradient(found)))
+    weights, best = (np.concatenate(found) if found else None for found in (weights, best))
+    return adapted, without_head, weights, best
 
 
-def draw_pictures(folder, history, weights, epoch, title, blocks=4):
-    """Draws the accuracies of training, and the attention weights over test tasks."""
+def agreement(weights, best):
+    """Returns the mean cosine of predicted and optimal weights of the same tasks."""
+    weights = weights[: len(best)]
+    norms = np.linalg.norm(weights, axis=1) * np.linalg.norm(best, axis=1)
+    return float(np.mean((weights * best).sum(1) / np.maximum(norms, 1e-12)))
+
+
+def draw_pictures(folder, history, weights, best, epoch, title, blocks=4):
+    """Draws the accuracies of training, and the weights of channels over test tasks."""
     curves = {
         name: {number * epoch: [100 * value] for number, value in values.items()}
         for name, values in history.items()
     }
     plotting.plot_curves(folder / "curve.png", curves, "steps", "accuracy, per cent", title)
-    if weights is not None:
-        plotting.plot_attention(
-            folder / "attention.png", np.split(weights, blocks, axis=1),
-            "Attention weights of test tasks",
-        )  # fmt: skip
+    for name, values, subject in (
+        ("attention", weights, "Attention weights of test tasks"),
+        ("optimal", best, "Optimal weights of test tasks"),
+    ):
+        if values is not None:
+            plotting.plot_attention(
+                folder / f"{name}.png", np.split(values, blocks, axis=1), subject
+            )
 
 
 def main(_):
@@ -260,22 +279,23 @@ def main(_):
     keras.utils.set_random_seed(SEED.value)
     domain, split = parts["test"]
     model, body = make_model(method, domain.image_shape, settings)
-    best = train(model, method, parts, counts, settings, folder)
-    model.load_weights(best)
-    adapted, without_head, weights = test(
-        model, body, method, domain, split, counts["test"], settings
+    model.load_weights(train(model, method, parts, counts, settings, folder))
+    adapted, without_head, weights, best = test(
+        model, body, method, domain, split, counts["test"], OPTIMAL.value, settings
     )
     row = {"method": method, "test": f"{WAY}-way {SHOT.value}-shot"}
     for name, values in (("accuracy", adapted), ("nil", without_head)):
         mean, half = metrics.confidence_interval([100 * value for value in values])
         row |= {name: round(mean, 2), f"{name}_interval": round(half, 2)}
     row |= {"tasks": counts["test"], "parameters": model.count_params()}
+    if best is not None:
+        row["agreement"] = round(agreement(weights, best), 3)
     reported = REPORTED.get((DATA.value, method, SHOT.value))
     if reported is not None and not smoke:
         row["reported"] = reported
     history = read_history(folder / "training" / "history.csv")
     title = f"{method} on {domain.name}, {row['test']}"
-    draw_pictures(folder, history, weights, counts["epoch"], title)
+    draw_pictures(folder, history, weights, best, counts["epoch"], title)
     evaluation.show_table([row], "Accuracy on classes never seen (per cent)", 120)
     evaluation.write_results(
         folder / "results.json", [row], SEED.value, time.time() - start,

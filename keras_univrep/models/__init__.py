@@ -20,6 +20,7 @@ from keras_univrep.models.multi_task_meta_learner import MultiTaskMetaLearner
 from keras_univrep.models.multi_task_model import MultiTaskModel
 from keras_univrep.models.must import MuST
 from keras_univrep.models.omni_training import OmniTraining
+from keras_univrep.models.optimal_channel_weights import optimal_channel_weights
 from keras_univrep.models.proto_maml import ProtoMAML
 from keras_univrep.models.prototypical_network import PrototypicalNetwork
 from keras_univrep.models.pseudo_label import pseudo_label
@@ -65,6 +66,7 @@ __all__ = [
     "cache_teacher",
     "distillation_plan",
     "load_domain_pack",
+    "optimal_channel_weights",
     "pseudo_label",
     "read_pack",
     "resumable_fit",

@@ -64,6 +64,47 @@ class HighLevelTask:
         modulated = self._second_pass(support, query, values, weights)
         return TaskPass(outputs, modulated, inner, divergence, weights)
 
+    def best_weights(
+        self, batch: MetaBatch, loss: Any, steps: int, take: int, rate: float
+    ) -> Tensor:
+        """Weights of channels by gradient steps on all samples of each sub-task, all else held.
+
+        Args:
+            batch: A batch of sub-tasks with the targets of the queries.
+            loss: As for `run`.
+            steps: Inner steps of the head, before.
+            take: Gradient steps of the weights, from zero.
+            rate: Their rate.
+
+        Returns:
+            (sub-tasks, channels).
+        """
+        layers: Any = self.layers
+        support, query = batch.support, batch.query
+        values = self._first_pass(support, query, loss, steps, plain=False)[2]
+        body, head = layers.function(), network_function(self.head)
+        kept = tensors_of(self.backbone.trainable_variables)
+        arrays: dict[str, Any] = {
+            name: ops.concatenate([ops.cast(first, second.dtype), second], axis=1)
+            for name, first, second in zip("xyw", support, query, strict=True)
+            if first is not None
+        }
+        if self.adapts:
+            arrays["values"] = values
+
+        def of_task(parts: dict[str, Any]) -> Tensor:
+            own = parts.get("values", values)
+            samples = Samples(parts["x"], parts["y"], parts.get("w"))
+
+            def of_weights(weights: list[Tensor], number: Any) -> Tensor:
+                features, _ = body(kept, (samples.x, weights[0]))
+                return mean_loss(loss, samples, head(own, features)[0])
+
+            start = ops.zeros((layers.channels,))
+            return adapt(of_weights, [start], rate, take, first_order=True)[0][0]
+
+        return over_tasks(of_task, arrays, self.vectorize)
+
     def _first_pass(
         self, support: Samples, query: Samples, loss: Any, steps: int, plain: bool
     ) -> tuple[Tensor, Any, list[Tensor], Any, Tensor]:

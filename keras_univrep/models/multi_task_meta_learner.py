@@ -142,7 +142,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
         self.modulated_tasks = tuple(task for task in heads if task in modulators)
         self.modulators = [modulators[task] for task in self.modulated_tasks]
         self.rates: list[InnerRates] = []
-        self._parts: dict[str, HighLevelTask] = {}
+        self.parts: dict[str, HighLevelTask] = {}
         for task, head in heads.items():
             adapts = task not in domain_tasks
             rates = InnerRates(
@@ -150,7 +150,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
             )
             rates.make(head.trainable_variables if adapts else [])
             self.rates.append(rates)
-            self._parts[task] = HighLevelTask(
+            self.parts[task] = HighLevelTask(
                 backbone, layers, head, modulators.get(task), rates, adapts, self.first_order,
                 query_moments, vectorize is not False,
             )  # fmt: skip
@@ -322,7 +322,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
             )
         check_batch(inputs, self.tasks, every=learns)
         take = self.steps if training or self.test_steps is None else self.test_steps
-        losses, parts = self.task_losses, self._parts
+        losses, parts = self.task_losses, self.parts
         return {
             task: parts[task].run(meta_batch(inputs[task]), losses[task], take, learns)
             for task in self.tasks

@@ -21,7 +21,8 @@ def test_smoke_prints_the_table_and_leaves_weights_and_pictures(finished):
         assert 0.0 <= row[name] <= 100.0 and row[f"{name}_interval"] >= 0.0
     assert str(row["accuracy"]) in process.stdout
     assert (folder / "best.weights.h5").exists()
-    for picture in ("curve.png", "attention.png"):
+    assert -1.0 <= row["agreement"] <= 1.0
+    for picture in ("curve.png", "attention.png", "optimal.png"):
         assert (folder / picture).stat().st_size > 1000
     lines = (folder / "training" / "history.csv").read_text().splitlines()
     assert len(lines) == 3 and "val_accuracy" in lines[0]

@@ -1,0 +1,64 @@
+"""`optimal_channel_weights`: gradient steps against NumPy, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_univrep.models import optimal_channel_weights
+from tests.models.test_multi_task_meta_learner import LOSSES, batch, make
+
+
+def compiled(**arguments: object):
+    model = make(**arguments)
+    model.compile(keras.optimizers.SGD(0.1), LOSSES)
+    return model
+
+
+def test_weights_follow_the_loss_of_all_samples_from_zero() -> None:
+    model, data = compiled(), batch()
+    model.steps = 0  # The head as it is: the oracle adapts none.
+    rate = 1e-2
+    (found,) = optimal_channel_weights(model, data, steps=1, learning_rate=rate).values()
+    assert tuple(found.shape) == (3, 4)
+    # One step from zero is minus the rate times the gradient: by central differences.
+    kernel, bias = (np.array(v, "float64") for v in model.backbone.get_layer("dense").weights)
+    scale, shift = (np.array(v, "float64") for v in model.backbone.get_layer("norm").weights[:2])
+    head, offset = (np.array(v, "float64") for v in model.heads[0].weights)
+    epsilon = model.backbone.get_layer("norm").epsilon
+
+    def loss(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+        z = x @ kernel + bias
+        z = (z - z.mean(0)) / np.sqrt(z.var(0) + epsilon) * scale + shift
+        return float(np.mean((np.tanh(z * (1 - w)) @ head + offset - y) ** 2))
+
+    for task in range(3):
+        x, y = (
+            np.concatenate([data["bend"][part][i][task] for part in ("support", "query")])
+            for i in range(2)
+        )
+        step = 1e-5 * np.eye(4)
+        gradient = np.array([(loss(x, y, d) - loss(x, y, -d)) / 2e-5 for d in step])
+        np.testing.assert_allclose(ops.convert_to_numpy(found[task]), -rate * gradient, atol=1e-5)
+
+
+def test_more_steps_lower_the_loss_that_they_follow() -> None:
+    model, data = compiled(), batch()
+    weights = [
+        np.abs(ops.convert_to_numpy(optimal_channel_weights(model, data, steps, 0.1)["bend"]))
+        for steps in (1, 5)
+    ]
+    assert (weights[1].sum(-1) > weights[0].sum(-1)).all()
+
+
+def test_what_cannot_be_found_is_refused() -> None:
+    model, data = compiled(), batch()
+    with pytest.raises(ValueError, match="`steps` must be at least 1"):
+        optimal_channel_weights(model, data, steps=0)
+    with pytest.raises(ValueError, match="must have targets"):
+        bend = {"support": data["bend"]["support"], "query": data["bend"]["query"][:1]}
+        optimal_channel_weights(model, {"bend": bend})
+    with pytest.raises(ValueError, match="must be compiled and have a modulator"):
+        optimal_channel_weights(compiled(kind=None), data)
+    with pytest.raises(ValueError, match="must be compiled"):
+        optimal_channel_weights(make(), data)
