@@ -1,24 +1,35 @@
 """Trains Omni-Training and what it is made of on few-shot classes, and tests in and across domains.
 
-Paper: Shu et al., "Omni-Training for data-efficient deep learning" (2021), tables 2, 3 and 6 and
-figure 9: with ResNet-18 on mini-ImageNet at 5 shots ProtoNet 73.68, Baseline 74.27, Joint-Training
-76.95, Omni-Training with ProtoNet 81.26; mini-ImageNet to CUB 62.02, 65.57, 66.09, 71.30. Here on
-`datasets.meta_local`: 40 images a class of mini-ImageNet at 32 pixels, tested on its test classes
-and, across domains, on cub10 and eurosat. Those numbers do not compare with the paper's.
+Paper: Shu et al., "Omni-Training for data-efficient deep learning" (2021), tables 2 to 6 and
+figures 9 and 11: with ResNet-18 on mini-ImageNet at 5 shots ProtoNet 73.68, Baseline 74.27,
+Joint-Training 76.95, Omni-Training with ProtoNet 81.26; mini-ImageNet to CUB 62.02, 65.57, 66.09,
+71.30. Here on `datasets.meta_local`: 40 images a class of mini-ImageNet at 32 pixels, tested on its
+test classes and, across domains, on cub10 and eurosat. Those numbers do not compare with the
+paper's.
 
     python recipes/omni_classification.py --data_dir=... --output_dir=runs/omni_classification
     python recipes/omni_classification.py --output_dir=runs/smoke --smoke
 
-Methods: "baseline" (pre-training alone), "episodic" (the meta-training algorithm alone), "joint"
-(both losses on one flow), "ensemble" (the mean of the first two, trained apart) and "omni", of
-which each flow is a row as well. A test retrains the heads on each support set: a linear classifier
-by SGD for what was pre-trained, the meta-training algorithm itself (class means, for example) for
-what was meta-trained, both for the joint flow; an ensemble averages probabilities. --losses trains
-a part of the Omni-Loss (table 6).
+Leave-one-out over several domains (table 5), with few queries for the small classes of cars196:
 
-The weights of each method are those of its last step. --split=validation tests on the validation
-classes of mini-ImageNet: settings are chosen there, with a seed that the test does not have. A
-killed run goes on where it was when the same command is given again.
+    python recipes/omni_classification.py --data_dir=... --output_dir=runs/without_cub10 --query=4
+        --train=mini_imagenet,cars196,flowers17,dtd10 --tests=cub10
+
+A mini-batch is then of all domains, with one classifier of all their classes, and an episode of one
+of them, drawn for each step. --split=validation tests on the validation classes of the training
+domains: settings are chosen there, with a seed that the test does not have.
+
+Methods: "baseline" (pre-training alone), "episodic" (the meta-training algorithm alone),
+"feature_wise" (the same with feature-wise transformations; only if named), "joint" (both losses on
+one flow), "ensemble" (the mean of the first two, trained apart) and "omni", of which each flow is a
+row as well. A test retrains the heads on each support set: a linear classifier by SGD for what was
+pre-trained, the meta-training algorithm itself (class means, for example) for what was
+meta-trained, both for the joint flow; an ensemble averages probabilities. --losses trains a part of
+the Omni-Loss (table 6). The weights of each method are those of its last step.
+
+attention_TEST.png (figure 11, for which the paper does not say what it shows) has the mean squared
+activation of the last map, at four times its positions along either axis, of an image each of some
+classes. A killed run goes on where it was when the same command is given again.
 
 Expected: docs/results.md. Hardware: two cores, some hours; --steps shortens it.
 """
@@ -31,45 +42,58 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_univrep import backbones, datasets, evaluation, few_shot, models
+from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
 from keras_univrep.callbacks import ProgressBar
+from keras_univrep.layers import CosineClassifier
+from keras_univrep.layers.copy_weights import copy_weights
 
 # Losses and terms of the joint loss of each trained model.
 TRAINED = {
     "baseline": (["joint"], ["pre"]),
     "episodic": (["joint"], ["meta"]),
+    "feature_wise": (["joint"], ["meta"]),
     "joint": (["joint"], ["pre", "meta"]),
     "omni": (["joint", "pre", "meta"], ["pre", "meta"]),
 }
 METHODS = (*TRAINED, "ensemble")
 BACKBONES = {
-    "conv4": lambda size, width: backbones.Conv4(
-        max(1, round(64 * width)), size, pooling="avg"
+    "conv4": lambda size, width, pooling: backbones.Conv4(
+        max(1, round(64 * width)), size, pooling=pooling
     ),
-    "resnet10": lambda size, width: backbones.ResNet10(width),
-    "resnet12": lambda size, width: backbones.ResNet12(width=width),
-    "resnet18": lambda size, width: backbones.ResNet18(width=width),
-    "resnet18_224": lambda size, width: backbones.StemPooledResNet(width=width),
+    "resnet10": lambda size, width, pooling: backbones.ResNet10(width, pooling=pooling),
+    "resnet12": lambda size, width, pooling: backbones.ResNet12(width=width, pooling=pooling),
+    "resnet18": lambda size, width, pooling: backbones.ResNet18(width=width, pooling=pooling),
+    "resnet18_224": lambda size, width, pooling: backbones.StemPooledResNet(
+        width=width, pooling=pooling
+    ),
 }  # fmt: skip
-TRAINING, TESTS = "mini_imagenet", ("mini_imagenet", "cub10", "eurosat")
-WAY, QUERY = 5, 16
+# Feature-wise transformations stand behind the normalisations that end a block.
+BLOCK_ENDS = dict.fromkeys(BACKBONES, ".*(convolution2|projection)_normalization")
+BLOCK_ENDS |= {"conv4": ".*", "resnet12": ".*(convolution3|shortcut)_normalization"}
+BLOCK_ENDS["resnet18"] = ".*(unit2|projection)/normalization"
+TRAINING, TESTS = ["mini_imagenet"], ["mini_imagenet", "cub10", "eurosat"]
+EMBEDDED = ["eurosat"]
+WAY = 5
+# Of the pictures of attention: images, and positions for each of a map, along either axis.
+SHOWN, FINER = 5, 4
 
 # Data
 DATA = flags.DEFINE_string("data_dir", None, "Folder of meta_local's sets.")
+TRAIN = flags.DEFINE_list("train", None, f"Training domains; by default {TRAINING}.")
+TESTED = flags.DEFINE_list("tests", None, f"Test domains; by default {TESTS}.")
 SIZE = flags.DEFINE_integer("image_size", 32, "Side of the images, in pixels.")
 # Model
 BACKBONE = flags.DEFINE_enum("backbone", "conv4", list(BACKBONES), "Trunk of the Omni-Net.")
 WIDTH = flags.DEFINE_float("width", 1.0, "Factor of the trunk's channels.")
 META = flags.DEFINE_enum(
-    "meta",
-    "prototypical",
-    ["prototypical", "matching", "relation", "graph"],
-    "Meta-training algorithm.",
+    "meta", "prototypical", ["prototypical", "matching", "relation", "graph"], "Meta-training."
 )
 START = flags.DEFINE_string("start", None, "First layer with branches, a regular expression.")
 COSINE = flags.DEFINE_boolean("cosine", False, "Baseline++ in place of Baseline.")
 # Training
-NAMES = flags.DEFINE_list("methods", list(METHODS), f"Some of {list(METHODS)}.")
+NAMES = flags.DEFINE_list(
+    "methods", [name for name in METHODS if name != "feature_wise"], f"Some of {list(METHODS)}."
+)
 LOSSES = flags.DEFINE_list("losses", ["joint", "pre", "meta"], "Losses of omni.")
 WEIGHT = flags.DEFINE_float("distillation_weight", 3.0, "lambda; 0 for no distillation.")
 COMPARED = flags.DEFINE_enum(
@@ -78,47 +102,75 @@ COMPARED = flags.DEFINE_enum(
 DECAY = flags.DEFINE_float("decay", 0.99, "rho.")
 STEPS = flags.DEFINE_integer("steps", 4000, "Training steps, a multiple of ten.")
 BATCH = flags.DEFINE_integer("batch_size", 64, "Images of a mini-batch.")
+QUERY = flags.DEFINE_integer("query", 16, "Queries of each class, in training and in tests.")
 RATE = flags.DEFINE_float("learning_rate", 1e-3, "Of Adam.")
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of weights, batches and episodes.")
 # Output
 SPLIT = flags.DEFINE_enum(
-    "split",
-    "test",
-    ["test", "validation"],
-    "Classes that are tested; of mini-ImageNet alone for validation, to choose settings by.",
+    "split", "test", ["test", "validation"], "Classes that are tested; validation is of --train."
 )
 EPISODES = flags.DEFINE_integer("episodes", 600, "Episodes of each test.")
 OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
 SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
 
 
-def load(data_dir, size, split, smoke):
-    """Returns the training domain and split, and the domains and split to test by name."""
-    if not smoke:
-        meta = datasets.meta_local(data_dir, size, list(TESTS))
-        tests = {name: (meta.test[name], "test") for name in TESTS}
-        if split == "validation":
-            tests = {TRAINING: (meta.validation[TRAINING], "validation")}
-        return (meta.train[TRAINING], "train"), tests
-    # What ships with the package has the same classes in all splits: it shows that all works.
-    domain = datasets.load_domain("eurosat")
-    return (domain, "train"), {"eurosat": (domain, "test")}
+def load(data_dir, size, train, tests, split, smoke):
+    """Returns the training domains, and the domains and split to test by name."""
+    if smoke:
+        # What ships with the package has the same classes in all splits: it shows that all works.
+        found = {name: datasets.load_domain(name) for name in [*train, *tests]}
+        return [found[name] for name in train], {name: (found[name], "test") for name in tests}
+    meta = datasets.meta_local(data_dir, size, [*train, *tests])
+    training = [meta.domain(name, "train") for name in train]
+    names = tests if split == "test" else [name for name in train if name in meta.validation]
+    sources = {name: (meta.domain(name, split), split) for name in names}
+    trained_on = {domain.name: set(domain.class_names) for domain in training}
+    for name in names:
+        # Where a set has few classes, only its images are new.
+        if trained_on.get(name, set()) & set(sources[name][0].class_names):
+            del sources[name]
+    if not sources or (split == "test" and len(sources) < len(names)):
+        raise app.UsageError(
+            f"A test must be of classes that are not trained on. Received: --train={train}, "
+            f"--tests={tests}, --split={split}, where these are: {list(sources)}."
+        )
+    return training, sources
+
+
+def sampler_of(labels, shot, query, seed, stream):
+    """Returns the sampler of the episodes of a domain."""
+    return datasets.EpisodeSampler(
+        labels, way=WAY, shot=shot, query=query, seed=seed, stream=stream
+    )
+
+
+def training_samplers(domains, seed, settings):
+    """Returns the sampler of the training episodes of each domain."""
+    episode = settings["training_episode"]
+    return [sampler_of(d.arrays("train")[1], *episode, seed, "train") for d in domains]
+
+
+def make_trunk(settings, pooling):
+    """Returns an untrained trunk."""
+    return BACKBONES[settings["backbone"]](settings["image_size"], settings["width"], pooling)
 
 
 def make_model(method, classes, settings):
     """Returns an untrained model of a method."""
-    trunk = BACKBONES[settings["backbone"]](settings["image_size"], settings["width"])
+    trunk, start = make_trunk(settings, "avg"), settings["start"]
+    if method == "feature_wise":
+        # Its one flow needs no branches; all layers have longer names than `start` knows.
+        trunk = backbones.TransformedBackbone(trunk, BLOCK_ENDS[settings["backbone"]])
+        start = None
     losses, terms = TRAINED[method]
     if method == "omni":
         losses = settings["losses"]
     head = keras.layers.Dense(classes, name="classes")
     if settings["cosine"]:
-        from keras_univrep.layers import CosineClassifier
-
         head = CosineClassifier(classes, name="classes")
     options = {"way": WAY}
     model = models.OmniTraining(
-        backbones.OmniNet(trunk, start=settings["start"]), head, settings["meta"], options,
+        backbones.OmniNet(trunk, start=start), head, settings["meta"], options,
         losses=losses, joint_terms=terms,
         distilled=["pre", "meta"] if settings["distillation_weight"] else [],
         distillation_weight=settings["distillation_weight"], decay=settings["decay"],
@@ -133,24 +185,20 @@ def make_model(method, classes, settings):
     return model
 
 
-def trained(method, source, seed, settings, folder):
+def trained(method, domains, seed, settings, folder):
     """Returns the model of a method, trained, resumably."""
-    domain, split = source
     keras.utils.set_random_seed(seed)
-    model = make_model(method, domain.num_classes, settings)
+    model = make_model(method, sum(domain.num_classes for domain in domains), settings)
     name = f"{method}_seed{seed}"
     weights = folder / f"{name}.weights.h5"
     if weights.exists():
         model.load_weights(weights)
         return model
-    shot, query = settings["training_episode"]
-    sampler = datasets.EpisodeSampler(
-        domain.arrays(split)[1], way=WAY, shot=shot, query=query, seed=seed, stream="train"
-    )
+    samplers, batch_size = training_samplers(domains, seed, settings), settings["batch_size"]
 
     def items(first_step):
         return datasets.batches_with_episodes(
-            domain, split, sampler, settings["batch_size"], seed=seed, first_step=first_step
+            domains, "train", samplers, batch_size, seed=seed, first_step=first_step
         )
 
     epoch = settings["steps"] // settings["epochs"]
@@ -211,7 +259,29 @@ def heads_of(method, model, flows):
     return {"omni": together, **rows}
 
 
-def tests_of(methods, seed, sources, settings, folder):
+def draw_attention(made, tests, settings, folder):
+    """Draws where pre-training, meta-training and the flows are active in some test images."""
+    flows = {name: {name: "joint"} for name in ("baseline", "episodic")}
+    flows["omni"] = {f"{flow} flow": flow for flow in settings["losses"]}
+    networks = {}
+    for method in [method for method in flows if method in made]:
+        # The same network without the mean over positions.
+        trunk, start = make_trunk(settings, None), settings["start"]
+        network = backbones.OmniNet(trunk, start=start, pooling=None)
+        copy_weights(made[method].network, network)
+        for name, flow in flows[method].items():
+            networks[name] = backbones.OmniFlow(network, flow)
+    for test, (domain, split) in tests.items() if networks else ():
+        images, labels = domain.arrays(split)
+        images = images[np.unique(labels, return_index=True)[1][:SHOWN]]
+        maps = {
+            name: backbones.spatial_attention(network, domain.normalize(images), FINER)
+            for name, network in networks.items()
+        }
+        plotting.plot_attention_maps(folder / f"attention_{test}.png", images, maps)
+
+
+def tests_of(methods, seed, sources, settings, folder, pictures):
     """Returns (accuracy, half width) by method, test and shot."""
     training, tests = sources
     found, kept, made = {}, {}, {}
@@ -237,6 +307,8 @@ def tests_of(methods, seed, sources, settings, folder):
             ]
             joined, labels = np.concatenate(both, axis=-1), kept["baseline", test][1]
             found |= judge("ensemble", test, joined, labels, members, settings, seed)
+    if pictures:
+        draw_attention(made, tests, settings, folder)
     return found
 
 
@@ -244,9 +316,7 @@ def judge(row, test, features, labels, members, settings, seed):
     """Returns (accuracy, half width) by method, test and shot of one classifier."""
     found = {}
     for shot in settings["shots"]:
-        sampler = datasets.EpisodeSampler(
-            labels, way=WAY, shot=shot, query=settings["query"], seed=seed, stream=test
-        )
+        sampler = sampler_of(labels, shot, settings["query"], seed, test)
         count = settings["episodes"]
         items = datasets.episode_batches((features, labels), None, sampler, count, min(count, 100))
         found[row, test, shot] = evaluation.evaluate_episodes(
@@ -299,16 +369,25 @@ def main(_):
         "epochs": 2 if smoke else 10,
         "batch_size": 8 if smoke else BATCH.value,
         "learning_rate": RATE.value,
-        "training_episode": [1, 2] if smoke else [5, QUERY],
+        "training_episode": [1, 2] if smoke else [5, QUERY.value],
         "shots": [1] if smoke else [5, 1],
-        "query": 2 if smoke else QUERY,
+        "query": 2 if smoke else QUERY.value,
         "episodes": 4 if smoke else EPISODES.value,
     }
+    usual, usually_tested = (EMBEDDED, EMBEDDED) if smoke else (TRAINING, TESTS)
+    train = list(dict.fromkeys(TRAIN.value or usual))
+    tests = list(dict.fromkeys(TESTED.value or usually_tested))
+    if train != usual:
+        settings["train"] = train
     seeds = [0] if smoke else [int(seed) for seed in SEEDS.value]
     folder = pathlib.Path(OUTPUT.value)
+    sources = load(DATA.value, settings["image_size"], train, tests, SPLIT.value, smoke)
+    # What cannot be sampled is refused before the training, and not after it.
+    training_samplers(sources[0], 0, settings)
+    for test, (domain, split) in sources[1].items():
+        sampler_of(domain.arrays(split)[1], max(settings["shots"]), settings["query"], 0, test)
     evaluation.keep_settings(folder, settings)
-    sources = load(DATA.value, settings["image_size"], SPLIT.value, smoke)
-    found = [tests_of(names, seed, sources, settings, folder) for seed in seeds]
+    found = [tests_of(names, n, sources, settings, folder, n == seeds[0]) for n in seeds]
     rows = table(found, sources[1], settings)
     evaluation.show_table(rows, f"{WAY}-way accuracy on classes never seen (per cent)", 140)
     name = "results.json" if SPLIT.value == "test" else "validation.json"

@@ -23,7 +23,9 @@ from keras_univrep.backbones.resnet26 import ResNet26
 from keras_univrep.backbones.resnet50 import ResNet50
 from keras_univrep.backbones.retina_net_head import RetinaNetHead
 from keras_univrep.backbones.segnet import SegNet
+from keras_univrep.backbones.spatial_attention import spatial_attention
 from keras_univrep.backbones.stem_pooled_resnet import StemPooledResNet
+from keras_univrep.backbones.transformed_backbone import TransformedBackbone
 
 __all__ = [
     "AdaptedBackbone",
@@ -47,8 +49,10 @@ __all__ = [
     "RetinaNetHead",
     "SegNet",
     "StemPooledResNet",
+    "TransformedBackbone",
     "adaptable_layers",
     "call_modulated",
     "decode_boxes",
     "film_layers",
+    "spatial_attention",
 ]

@@ -159,7 +159,7 @@ class EpisodicModel(keras.Model):
         loss = -ops.sum(members * log_odds, axis=-1)
         # A compiled step cannot raise; the first step's loss is NaN, not silently too small.
         loss = ops.where(labels >= self.way, ops.cast(float("nan"), loss.dtype), loss)
-        means, weights = _episode_means(loss, labels)
+        means, weights = episode_means(loss, labels)
         total = ops.sum(means * weights) / ops.maximum(ops.sum(weights), 1.0)  # eq. of the class
         for penalty in self.losses:
             total = total + ops.cast(penalty, total.dtype)
@@ -171,7 +171,7 @@ class EpisodicModel(keras.Model):
         scores, labels = self._queries(x, y_pred)
         best = ops.cast(ops.argmax(scores, axis=-1), labels.dtype)
         right = ops.cast(ops.equal(best, labels), scores.dtype)
-        self.accuracy.update_state(*_episode_means(right, labels))
+        self.accuracy.update_state(*episode_means(right, labels))
         return self.get_metrics_result()
 
     def _queries(self, x: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,7 +220,7 @@ class EpisodicModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
 
-def _episode_means(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def episode_means(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Means (episodes,) over the counted queries, and 1 where an episode has one, else 0."""
     counted = ops.cast(labels >= 0, values.dtype)
     counts = ops.sum(counted, axis=-1)

@@ -1,6 +1,7 @@
 """Pictures of what was learned."""
 
 from keras_univrep.plotting.attention import plot_attention
+from keras_univrep.plotting.attention_maps import plot_attention_maps
 from keras_univrep.plotting.boxes import plot_boxes
 from keras_univrep.plotting.curves import plot_curves
 from keras_univrep.plotting.dense_maps import plot_dense_maps
@@ -12,6 +13,7 @@ from keras_univrep.plotting.similarity import plot_similarity
 
 __all__ = [
     "plot_attention",
+    "plot_attention_maps",
     "plot_boxes",
     "plot_curves",
     "plot_dense_maps",

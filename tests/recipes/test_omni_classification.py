@@ -1,5 +1,6 @@
 import json
 
+import h5py
 import pytest
 
 from tests.recipes.runner import runner
@@ -23,6 +24,22 @@ def test_smoke_prints_the_table_and_leaves_weights(finished):
     assert {row["test"] for row in result["table"]} == {"eurosat"}
     assert "omni, meta flow" in process.stdout
     assert (folder / "omni_seed0.weights.h5").exists()
+    assert (folder / "attention_eurosat.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_several_domains_train_at_once_and_one_is_left_out(tmp_path):
+    flags = ("--methods=baseline,feature_wise", "--train=eurosat,signdigits", "--tests=quickdraw")
+    run(tmp_path, *flags, must_succeed=True)
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert [row["method"] for row in result["table"]] == ["baseline", "feature_wise"]
+    assert {row["test"] for row in result["table"]} == {"quickdraw"}
+    assert result["train"] == ["eurosat", "signdigits"]
+    with h5py.File(tmp_path / "baseline_seed0.weights.h5") as file:
+        sizes = []
+        file.visititems(lambda _, item: sizes.append(getattr(item, "shape", None)))
+    # One classifier of the ten classes of each.
+    assert (20,) in sizes
 
 
 @pytest.mark.slow
