@@ -4,7 +4,6 @@ import functools
 import importlib
 import json
 import pathlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +11,10 @@ from typing import Any
 
 import keras
 
-from keras_univrep.conversion._endpoints import DEFAULT, endpoints
+from keras_univrep.conversion._endpoints import DEFAULT, LOGITS, endpoints
+from keras_univrep.conversion._onnx import write_onnx
+from keras_univrep.conversion._slim import slim
+from keras_univrep.types import Tensor
 
 SUFFIXES = {"tf_saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 
@@ -23,21 +25,41 @@ def write(model: keras.Model, path: pathlib.Path, format: str, options: Mapping[
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         partial = pathlib.Path(folder) / f"model{SUFFIXES[format]}"
         _WRITERS[format](models, partial)
+        # A folder is replaced by nothing but a rename, and comes back where that fails.
+        old = pathlib.Path(folder) / "old"
         if path.is_dir():
-            shutil.rmtree(path)
-        partial.replace(path)
+            path.rename(old)
+        try:
+            partial.replace(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
 
 
 def _write_saved_model(models: Mapping[str, keras.Model], path: pathlib.Path) -> None:
+    import tensorflow as tf
+
     archive = keras.export.ExportArchive()
+    functions: dict[str, Any] = {}
     for name, model in models.items():
-        archive.add_endpoint(name, functools.partial(model, training=False), [_spec(model)])
-    archive.write_out(str(path), verbose=False)
+        fn = functools.partial(model, training=False)
+        if set(functions) and all(models[part] in model.layers for part in functions):
+            # Only calls the others, which are not to be written again.
+            fn = functools.partial(_logits, dict(functions))
+        functions[name] = archive.add_endpoint(name, fn, [_spec(model)])
+    # Nobody trains through the file; gradients are a fifth of it.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    archive.write_out(str(path), options=options, verbose=False)
+    slim(path)
+
+
+def _logits(functions: Mapping[str, Any], images: Tensor) -> dict[str, Tensor]:
+    return {name: function(images)[LOGITS] for name, function in functions.items()}
 
 
 def _write_onnx(models: Mapping[str, keras.Model], path: pathlib.Path) -> None:
-    model = models[DEFAULT]
-    model.export(str(path), format="onnx", input_signature=[_spec(model)], verbose=False)
+    write_onnx(models[DEFAULT], path)
 
 
 def _write_litert(models: Mapping[str, keras.Model], path: pathlib.Path) -> None:

@@ -44,6 +44,9 @@ def export(
     | "litert" | the same | the same |
     | "onnx" | one graph | the logits of each domain by its name |
 
+    ONNX Runtime computes all outputs of a graph whichever are asked for: for one domain write a
+    file of its own. LiteRT adds adapters to the trunk in every call: `fused` is faster there.
+
     Another model than a `MultiDomainModel` has the one signature "serving_default", with its
     outputs by their names, or "outputs" where there is one.
 

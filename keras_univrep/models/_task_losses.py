@@ -41,14 +41,20 @@ def of_task(values: Any, task: str, name: str, optional: bool = False) -> Any:
 
 def scalar_loss(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     """The loss of one task, float32, averaged as Keras does."""
-    if isinstance(loss, keras.losses.Loss):
-        return ops.cast(loss(y_true, y_pred, sample_weight=sample_weight), "float32")
-    values = ops.cast(loss(y_true, y_pred), "float32")
-    if sample_weight is not None:
-        weight = ops.cast(sample_weight, "float32")
-        missing = len(values.shape) - len(weight.shape)
-        values = values * ops.reshape(weight, tuple(ops.shape(weight)) + (1,) * missing)
-    return ops.mean(values)
+    if not isinstance(loss, keras.losses.Loss):
+        loss = _FunctionLoss(loss)
+    return ops.cast(loss(y_true, y_pred, sample_weight=sample_weight), "float32")
+
+
+class _FunctionLoss(keras.losses.Loss):
+    """A function as a Keras loss, which divides by replicas where there are several."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(name="function_loss")
+        self.function = function
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return self.function(y_true, y_pred)
 
 
 def task_losses(

@@ -54,13 +54,13 @@ print(json.dumps({"outputs": outputs, "errors": errors,
 """
 
 
-def network(adapted: bool) -> MultiDomainModel:
+def network(adapted: bool, width: int = 1) -> MultiDomainModel:
     """A network whose outputs depend on every weight of it."""
     keras.utils.set_random_seed(0)
     images = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(images)
+    x = keras.layers.Conv2D(8 * width, 3, strides=2, padding="same", use_bias=False)(images)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-    x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
+    x = keras.layers.Conv2D(16 * width, 3, padding="same", use_bias=False)(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
     trunk = keras.Model(images, x)
     model = MultiDomainModel(AdaptedBackbone(trunk, list(CLASSES)) if adapted else trunk, CLASSES)
@@ -114,9 +114,12 @@ def test_all_domains_are_served_from_one_file_that_holds_the_trunk_once(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind, name", [("onnx", "served.onnx"), ("litert", "served.tflite")])
-def test_other_formats_answer_the_same(kind, name, tmp_path) -> None:
+@pytest.mark.parametrize("adapted", [False, True])
+def test_other_formats_answer_the_same_and_hold_the_trunk_once(
+    adapted, kind, name, tmp_path
+) -> None:
     pytest.importorskip("onnxruntime")
-    model = network(adapted=False)
+    model = network(adapted, width=6)
     # LiteRT's signatures take the one image that they were written for.
     images = np.random.default_rng(0).normal(size=(3 if kind == "onnx" else 1, 32, 32, 3))
     images = images.astype("float32")
@@ -126,7 +129,28 @@ def test_other_formats_answer_the_same(kind, name, tmp_path) -> None:
         answers = {key: value for key, value in answers.items() if key.startswith("serving")}
     outputs = read(path, kind, images, answers)
     assert outputs["serving_default"] == sorted(CLASSES)
-    assert kind == "onnx" or outputs["features"] == ["features"]
+    assert kind == "onnx" or adapted or outputs["features"] == ["features"]
+    assert path.stat().st_size < 1.25 * 4 * model.count_params()
+
+
+def test_the_functions_of_a_saved_model_are_written_once_and_short(tmp_path) -> None:
+    pytest.importorskip("tensorflow")
+    path = export(network(adapted=True), tmp_path / "served")
+    code = (
+        "import sys\n"
+        "from tensorflow.core.protobuf import saved_model_pb2\n"
+        "saved = saved_model_pb2.SavedModel.FromString(open(sys.argv[1], 'rb').read())\n"
+        "nodes = [n for f in saved.meta_graphs[0].graph_def.library.function for n in f.node_def]\n"
+        "print(sum(n.op == 'Conv2D' for n in nodes), max(len(n.name) for n in nodes),\n"
+        "      sum('_output_shapes' in n.attr or '_gradient_op_type' in n.attr for n in nodes))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, path / "saved_model.pb"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    convolutions, longest, spare = map(int, found.stdout.split())
+    # Two layers of each of two domains; the signature of all calls those of each.
+    assert (convolutions, spare) == (4, 0) and longest < 8
 
 
 @pytest.mark.slow

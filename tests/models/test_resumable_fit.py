@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import pathlib
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import keras
@@ -75,3 +78,78 @@ def test_loss_that_is_no_number_is_an_error_and_is_not_backed_up(tmp_path: pathl
 def test_refuses_steps_that_are_no_whole_epochs(steps: int, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=f"positive multiple.*steps={steps}, steps_per_epoch=2"):
         resumable_fit(model(), data, steps, tmp_path, steps_per_epoch=2)
+
+
+TRAIN = """
+import os, resource, signal, sys
+import keras, numpy as np
+from keras_univrep.models import resumable_fit
+
+folder, fault = sys.argv[1:]
+write = keras.Model.save_weights
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def save_weights(self, path, *args, **options):
+    write(self, path, *args, **options)
+    if fault == "backup" and os.path.exists(folder + "/epoch-1.weights.h5"):
+        os.truncate(path, os.path.getsize(path) // 2)
+        die()
+
+class Fault(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.second and batch == 1 and fault == "epoch":
+            die()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.second = epoch == 1
+        if self.second and fault == "disk":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+
+def data(first):
+    while True:
+        rng = np.random.default_rng(first)
+        yield rng.normal(size=(4, 6)), rng.normal(size=(4, 40))
+        first += 1
+
+keras.Model.save_weights = save_weights
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(40)])
+model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+resumable_fit(model, data, 6, folder, steps_per_epoch=2, callbacks=[Fault()])
+np.save(folder + "/kernel.npy", keras.ops.convert_to_numpy(model.layers[0].kernel))
+"""
+
+
+def train(folder: pathlib.Path, fault: str = "none") -> int:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", TRAIN, str(folder), fault]
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert train(folder) == 0
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["epoch", "backup", "disk"])
+def test_a_process_that_dies_goes_on_with_the_same_curve(
+    fault: str, uninterrupted: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Killed in an epoch, killed in a backup, or at a full disk, which HDF5 may not survive."""
+    code = train(tmp_path, fault)
+    assert code != 0 if fault == "disk" else code == -signal.SIGKILL
+    assert [path.name for path in tmp_path.glob("epoch-*")] == ["epoch-1.weights.h5"]
+    assert train(tmp_path) == 0
+    kernels = [np.load(folder / "kernel.npy") for folder in (uninterrupted, tmp_path)]
+    np.testing.assert_allclose(*kernels, rtol=1e-6)
+    curves = [
+        np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, usecols=(0, 1))
+        for folder in (uninterrupted, tmp_path)
+    ]
+    np.testing.assert_allclose(*curves, rtol=1e-5)
+    assert not list(tmp_path.glob("*.h5"))
