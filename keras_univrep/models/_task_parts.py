@@ -148,7 +148,14 @@ def _task_names(
 def _cut(network: keras.Model, shared: str | Sequence[str]) -> tuple[keras.Model, keras.Model]:
     """The network up to the outputs of the named layers, and from there on."""
     names = [shared] if isinstance(shared, str) else list(shared)
-    features = [network.get_layer(name).output for name in names]
+    layers = [network.get_layer(name) for name in names]
+    if any(isinstance(layer, keras.Model) for layer in layers):
+        # Its output is that of a graph of its own.
+        raise ValueError(
+            f"`shared` must name layers. Received: shared={shared!r}, a model within the network. "
+            'Put `keras.layers.Identity(name="trunk")` behind it, and pass `shared="trunk"`.'
+        )
+    features = [layer.output for layer in layers]
     trunk = keras.Model(network.input, features, name="trunk")
     try:
         heads = keras.Model(features, network.output, name="heads")

@@ -297,6 +297,9 @@ def test_a_loss_that_is_no_number_is_named_and_ends_the_training() -> None:
 def test_unusable_arguments_are_named() -> None:
     network = linear_network()
     listed = keras.Model(network.inputs, list(network.output.values()))
+    inner = keras.Sequential([keras.layers.Dense(2)], name="inner")
+    images = keras.Input((3,))
+    nested = keras.Model(images, {"a": keras.layers.Dense(1, name="a")(inner(images))})
 
     class Plain(keras.Model):
         def __init__(self) -> None:
@@ -313,6 +316,7 @@ def test_unusable_arguments_are_named() -> None:
         (lambda: MultiTaskModel(network, []), TypeError, "`heads` must be a dictionary"),
         (lambda: MultiTaskModel("resnet"), TypeError, "`network` must be a Keras model"),
         (lambda: MultiTaskModel(network, shared="a"), ValueError, "through the shared layers"),
+        (lambda: MultiTaskModel(nested, shared="inner"), ValueError, "a model within the network"),
         (lambda: model.compile("sgd"), ValueError, "`loss` must name a loss"),
         (lambda: model.compile("sgd", {"a": "mse"}), ValueError, "a loss for each task"),
         (lambda: model.compile("sgd", "mse", balancer="best"), ValueError, "name of a balancer"),
