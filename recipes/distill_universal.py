@@ -208,7 +208,7 @@ def draw(students, teachers, domains, folder):
         for method, student in students.items():
             own = evaluation.domain_features(student, domain, "test", limit=250)
             similarity[method][name] = 1.0 - float(losses.CKA()(target, own))
-    queries = [(name, 10 + 30 * i) for i, name in enumerate(domains)]
+    queries = [(name, (10 + 30 * i) % len(images[name])) for i, name in enumerate(domains)]
     plotting.plot_neighbours(folder / "neighbours.png", images, features, queries)
     plotting.plot_similarity(
         folder / "similarity.png", similarity, "CKA with each domain's teacher, test images"
