@@ -11,9 +11,12 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import pytest
+
+from tests import turns
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "keras_univrep"
@@ -278,7 +281,15 @@ def test_everything_with_a_configuration_is_registered(name: str) -> None:
     assert keras.saving.get_registered_name(cls) == f"keras_univrep>{cls.__name__}"
 
 
-@pytest.mark.parametrize("name", [module_name(path) for path in FILES if runs_here(path)])
+def examples() -> Iterator[Any]:
+    """Modules whose examples run here: what a backend gives always, the others in turn."""
+    for number, path in enumerate(FILES):
+        if runs_here(path):
+            always = path.parent.name == "backend"
+            yield pytest.param(module_name(path), marks=() if always else turns.marks(number))
+
+
+@pytest.mark.parametrize("name", examples())
 def test_examples_run(name: str) -> None:
     module = importlib.import_module(name)
     report: list[str] = []
