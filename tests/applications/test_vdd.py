@@ -1,4 +1,4 @@
-"""The weights "vdd": eight domains on one trunk, in one line."""
+"""The weights "vdd" and "vdd-url": the local decathlon's domains, in one line."""
 
 import os
 import pathlib
@@ -38,19 +38,33 @@ def test_other_domains_can_be_left_out_and_added():
     assert tuple(model(x, domain="dtd10").shape) == (1, 10)
 
 
-def test_the_card_says_what_the_registry_says():
-    card = pathlib.Path(__file__).parents[2] / "docs" / "model_cards" / "vdd.md"
-    text = card.read_text()
-    assert ENTRY.sha256 in text and "research use" in text and ENTRY.licence.startswith("research")
-    for name, score in ENTRY.measured.items():
-        assert f"| {name} |" in text and f"| {score:.1f} |" in text
+def test_the_distilled_network_is_one_network_of_nine_domains():
+    entry, model = find_entry("vdd-url"), UniversalResNet26(weights="vdd-url")
+    assert len(model.domains) == 9 and set(ENTRY.domains) < set(model.domains)
+    # Nothing but classifiers belongs to a domain.
+    heads = sum((model.backbone.filters + 1) * count for count in model.num_classes.values())
+    assert model.count_params() == model.backbone.count_params() + heads == entry.parameters
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    x = preprocess_input(images, "vdd-url", "dtd10")
+    found = decode_predictions(model(x, domain="dtd10"), "vdd-url", "dtd10", top=3)
+    assert all(name in ENTRY.domain("dtd10").class_names for _, name, _ in found[0])
+
+
+@pytest.mark.parametrize("weights", ["vdd", "vdd-url"])
+def test_the_card_says_what_the_registry_says(weights):
+    cards = pathlib.Path(__file__).parents[2] / "docs" / "model_cards"
+    text, entry = (cards / f"{weights.replace('-', '_')}.md").read_text(), find_entry(weights)
+    assert entry.sha256 in text and "research use" in text and entry.licence.startswith("research")
+    for name, score in entry.measured.items():
+        assert f"| {name} | {score:.1f} |" in text
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("KERAS_UNIVREP_DATA" not in os.environ, reason="needs decathlon_local's sets")
-def test_it_scores_what_the_registry_says_on_held_out_images():
-    names = ["gtsrb", "dtd10", "flowers17", "ucf101_subset"]
+@pytest.mark.parametrize("weights", ["vdd", "vdd-url"])
+def test_it_scores_what_the_registry_says_on_held_out_images(weights):
+    names, entry = ["gtsrb", "dtd10", "flowers17", "ucf101_subset"], find_entry(weights)
     domains = datasets.decathlon_local(size=32, names=names)
-    model = UniversalResNet26("vdd", domains=names)
+    model = UniversalResNet26(weights, domains=names)
     found = evaluation.domain_accuracy(model, domains, "test")
-    assert found == pytest.approx({name: ENTRY.measured[name] for name in names}, abs=0.6)
+    assert found == pytest.approx({name: entry.measured[name] for name in names}, abs=0.6)
