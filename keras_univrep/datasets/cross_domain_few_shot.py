@@ -3,10 +3,8 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from keras_univrep.datasets.domain import Domain
-from keras_univrep.datasets.meta_dataset_cache import Classes, ImageCache
+from keras_univrep.datasets.meta_dataset_cache import Classes, ImageCache, check_numbers
 from keras_univrep.datasets.meta_dataset_images import MetaImages
 from keras_univrep.datasets.meta_dataset_sources import META_DATASET_SOURCES, MetaDatasetSource
 from keras_univrep.datasets.meta_domains import META_SPLITS, MetaDomains
@@ -118,14 +116,7 @@ def cross_domain_few_shot(
         - Tseng, Lee, Huang, Yang. Cross-domain few-shot classification via learned feature-wise
           transformation. ICLR 2020.
     """
-    for argument, value, least in (("size", size, 8), ("images_per_class", images_per_class, 1)):
-        if value is None and argument == "images_per_class":
-            continue
-        if not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(
-                f"`{argument}` must be an integer of at least {least}. Received: "
-                f"{argument}={value!r}. Pass, for example, 84."
-            )
+    check_numbers(size, images_per_class)
     given = list(_SOURCES) if names is None else names
     chosen = [given] if isinstance(given, str) else list(given)
     places = {name: pathlib.Path(folder) for name, folder in (folders or {}).items()}

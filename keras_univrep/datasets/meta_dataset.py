@@ -3,11 +3,9 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.episodes import ClassSampler
-from keras_univrep.datasets.meta_dataset_cache import Classes, ImageCache
+from keras_univrep.datasets.meta_dataset_cache import Classes, ImageCache, check_numbers
 from keras_univrep.datasets.meta_dataset_images import MetaImages
 from keras_univrep.datasets.meta_dataset_sources import META_DATASET_SOURCES
 from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
@@ -101,14 +99,7 @@ def meta_dataset(
         - Li, Liu and Bilen, Universal Representations: A Unified Look at Multiple Task and Domain
           Learning, 2022, section 5.3.
     """
-    for argument, value, least in (("size", size, 8), ("images_per_class", images_per_class, 1)):
-        if value is None and argument == "images_per_class":
-            continue
-        if not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(
-                f"`{argument}` must be an integer of at least {least}. Received: "
-                f"{argument}={value!r}. Pass, for example, 84."
-            )
+    check_numbers(size, images_per_class)
     given = list(META_DATASET_SOURCES) if names is None else names
     chosen = [given] if isinstance(given, str) else list(given)
     folders = dict(folders or {})

@@ -109,3 +109,15 @@ class ImageCache:
                 os.replace(partial, self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_numbers(size: int, most: int | None) -> None:
+    """Refuses a side of the images or a bound of a class's images that is no such number."""
+    for argument, value, least in (("size", size, 8), ("images_per_class", most, 1)):
+        if value is None and argument == "images_per_class":
+            continue
+        if not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(
+                f"`{argument}` must be an integer of at least {least}. Received: "
+                f"{argument}={value!r}. Pass, for example, 84."
+            )
