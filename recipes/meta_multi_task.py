@@ -1,15 +1,18 @@
-"""Meta-trains one backbone for classification, depth and normals, and meets new sub-tasks of each.
+"""Meta-trains one backbone for four kinds of tasks, and meets new sub-tasks of each.
 
 Paper: Lekkala and Itti, "Attentive feature reuse for multi task meta learning" (2020), table 1: on
 Multi Meta Tasks, a set that is not public, the modulator against the baseline, with one high-level
 task (--tasks=depth) and with several. Here `datasets.mmt_local` stands in for it: numbers do not
-compare with the paper's, rows of this recipe do with one another.
+compare with the paper's, rows of this recipe do with one another. With `--rooms_dir`, the NYUv2
+files of Liu et al., rooms come from there and scenes from Places, a builder of TensorFlow Datasets
+in `--data_dir` or the class folders of `--places_dir`.
 
     python recipes/meta_multi_task.py --data_dir=... --output_dir=runs/mmt --method=modulator
     python recipes/meta_multi_task.py --output_dir=runs/smoke --smoke
 
-Conv-4 with a fully connected head for classes, which adapts to each sub-task, and heads of
-transposed convolutions for depth (4 filters) and normals (8 filters), which do not. The weights of
+Conv-4 with a fully connected head for classes, which adapts to each sub-task, one for vanishing
+points, and heads of transposed convolutions for depth (4 filters) and normals (8 filters), which do
+not. The weights of
 the lowest validation loss are kept, and the test sub-tasks are read once, at the end: accuracy, and
 squared error and the share of numbers within 0.001 of their labels, each with its 95 % interval
 over sub-tasks. A killed run goes on where it was when the same command is given again.
@@ -29,9 +32,16 @@ from absl import app, flags
 from keras_univrep import backbones, datasets, evaluation, layers, losses, metrics, models, plotting
 from keras_univrep.callbacks import ProgressBar
 
-TASKS = ("classification", "depth", "normals")
+TASKS = ("classification", "depth", "normals", "vanishing_point")
 METHODS = ("baseline", "modulator", "probabilistic_modulator")
 WAY, CHANNELS, FILTERS_OF_HEAD = 5, {"depth": 1, "normals": 3}, {"depth": 4, "normals": 8}
+# Kind of label, length and loss of what a fully connected head gives.
+VECTORS = {
+    "classification": (
+        *("classes", WAY), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ),
+    "vanishing_point": ("vector", 2, keras.losses.MeanSquaredError()),
+}  # fmt: skip
 # Steps of training and between validations, sub-tasks of each task for validation and test.
 PRESETS = {
     "local": {"train": 600, "epoch": 100, "validation": 24, "test": 100},
@@ -45,7 +55,9 @@ COLUMNS = (
 )
 
 # Data
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of mini_imagenet, eurosat and nyuv2.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the local sets, or of the builders.")
+ROOMS = flags.DEFINE_string("rooms_dir", None, "NYUv2 of Liu et al., in place of the local sets.")
+PLACES = flags.DEFINE_string("places_dir", None, "Class folders of scenes, with --rooms_dir.")
 SIZE = flags.DEFINE_integer("image_size", 64, "In pixels, a multiple of 16.")
 NAMES = flags.DEFINE_list("tasks", list(TASKS), f"Some of {list(TASKS)}.")
 SHOT = flags.DEFINE_integer("shot", 1, "Support images of each class.")
@@ -70,30 +82,36 @@ SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that 
 
 def load(settings, data_dir, smoke):
     """Returns the sub-tasks of each split."""
-    if not smoke:
+    size, names = settings["image_size"], settings["tasks"]
+    numbers = {name: settings[name] for name in ("shot", "query", "seed")}
+    if smoke:
+        return dict.fromkeys(SPLITS, smoke_tasks(size, names, numbers))
+    if ROOMS.value is None:
         return {
-            split: datasets.mmt_local(
-                data_dir, split, settings["image_size"], settings["tasks"],
-                shot=settings["shot"], query=settings["query"], seed=settings["seed"],
-            )
-            for split in SPLITS
-        }  # fmt: skip
-    size = settings["image_size"]
-    domain = datasets.load_domain("eurosat")
-    images, labels = domain.arrays("train")
-    images = images[:, :size, :size]
-    maps = {
-        task: np.random.default_rng(0).random((16, size, size, CHANNELS[task]))
-        for task in settings["tasks"]
-        if task in CHANNELS
+            split: datasets.mmt_local(data_dir, split, size, names, **numbers) for split in SPLITS
+        }
+    folders = {"places": PLACES.value} if PLACES.value else None
+    places = datasets.cross_domain_few_shot("places", data_dir, folders, size, images_per_class=600)
+    rooms = datasets.nyuv2(ROOMS.value, tasks=("depth",), validation=100)
+    return {
+        split: datasets.mmt(split, getattr(places, split), rooms, size=size, tasks=names, **numbers)
+        for split in SPLITS
     }
-    # What ships with the package has the same classes in all splits, and no depths.
-    classes = {"eurosat": (images, labels)} if "classification" in settings["tasks"] else {}
-    tasks = datasets.MultiMetaTasks(
-        classes, images[:16], maps, np.arange(16) // 8, shot=settings["shot"],
-        query=settings["query"], seed=settings["seed"],
-    )  # fmt: skip
-    return dict.fromkeys(SPLITS, tasks)
+
+
+def smoke_tasks(size, names, numbers):
+    """Sub-tasks of what ships with the package: one split, and labels that mean nothing."""
+    images, labels = datasets.load_domain("eurosat").arrays("train")
+    images = images[:, :size, :size]
+    shapes = {"depth": (size, size, 1), "normals": (size, size, 3), "vanishing_point": (2,)}
+    rng = np.random.default_rng(0)
+    views = {
+        task: (images[:16], rng.random((16, *shapes[task])), np.arange(16) // 8)
+        for task in names
+        if task in shapes
+    }
+    classes = {"eurosat": (images, labels)} if "classification" in names else {}
+    return datasets.MultiMetaTasks(classes, views, **numbers)
 
 
 def make_model(method, settings):
@@ -107,13 +125,13 @@ def make_model(method, settings):
         "probabilistic_modulator": layers.ProbabilisticAttentionModulator,
     }
     for task in names:
-        if task == "classification":
+        if task in VECTORS:
+            kind, length, task_losses[task] = VECTORS[task]
             heads[task] = keras.Sequential(
                 [keras.Input((size >> 4, size >> 4, filters)), keras.layers.Flatten(),
-                 keras.layers.Dense(WAY)], name="classification_head",
+                 keras.layers.Dense(length)], name=f"{task}_head",
             )  # fmt: skip
-            task_losses[task] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            labels = {"labels": "classes", "label_size": WAY}
+            labels = {"labels": kind, "label_size": length}
         else:
             heads[task] = backbones.ConvTransposeHead(
                 CHANNELS[task], filters, FILTERS_OF_HEAD[task], name=f"{task}_head"
@@ -125,7 +143,7 @@ def make_model(method, settings):
                 count, units=settings["units"], name=f"{task}_modulator", **labels
             )
     model = models.MultiTaskMetaLearner(
-        body, heads, modulators, [task for task in names if task in CHANNELS],
+        body, heads, modulators, [task for task in names if task != "classification"],
         settings["steps"], settings["inner_rate"], test_steps=2 * settings["steps"],
     )  # fmt: skip
     model.compile(
@@ -144,7 +162,7 @@ def train(model, name, parts, counts, settings, folder):
     best, history = folder / "best.weights.h5", folder / "training" / "history.csv"
     if (folder / "trained").exists():
         return best
-    known = read_history(history)["validation sub-tasks"].values() if best.exists() else ()
+    known = read_history(history, "loss")["validation"].values() if best.exists() else ()
     keep = keras.callbacks.ModelCheckpoint(
         best, monitor="val_loss", mode="min", save_best_only=True, save_weights_only=True,
         initial_value_threshold=min(known, default=None),
@@ -160,15 +178,28 @@ def train(model, name, parts, counts, settings, folder):
     return best
 
 
-def read_history(path):
-    """Returns losses by the epoch after which they were logged."""
-    columns = {"validation sub-tasks": {}, "training sub-tasks": {}}
+def read_history(path, name):
+    """Returns the losses of a name by the epoch after which they were logged."""
+    columns = {"validation": {}, "training": {}}
     if path.exists():
         with open(path, newline="") as file:
             for row in csv.DictReader(file):
-                for title, name in zip(columns, ("val_loss", "loss"), strict=True):
-                    columns[title][int(row["epoch"]) + 1] = float(row[name])
+                for title, column in zip(columns, (f"val_{name}", name), strict=True):
+                    columns[title][int(row["epoch"]) + 1] = float(row[column])
     return columns
+
+
+def draw_curves(folder, counts, method, tasks):
+    """Draws the losses of training, those of each task as the paper's figure 5."""
+    history = folder / "training" / "history.csv"
+    for file, name in (("curve", "loss"), *((f"curve-{task}", f"{task}_loss") for task in tasks)):
+        curves = {
+            title: {number * counts["epoch"]: [value] for number, value in values.items()}
+            for title, values in read_history(history, name).items()
+        }
+        title = f"{method}, {'all tasks' if name == 'loss' else file.removeprefix('curve-')}"
+        plotting.plot_curves(folder / f"{file}.png", curves, "steps", "loss", title)
+    return min(read_history(history, "loss")["validation"].values())
 
 
 def test(model, tasks, count, sub_tasks):
@@ -222,18 +253,13 @@ def main(_):
             mean, half = metrics.confidence_interval(values)
             row |= {name: round(mean, 5), f"{name}_interval": round(half, 5)}
         rows.append(row | {"sub_tasks": counts["test"], "parameters": model.count_params()})
-    history = read_history(folder / "training" / "history.csv")
-    curves = {
-        name: {number * counts["epoch"]: [value] for number, value in values.items()}
-        for name, values in history.items()
-    }
-    plotting.plot_curves(folder / "curve.png", curves, "steps", "sum of losses", method)
+    validation = draw_curves(folder, counts, method, settings["tasks"])
     evaluation.show_table(
         [{name: row.get(name, "-") for name in COLUMNS} for row in rows], "Sub-tasks never seen"
     )
     evaluation.write_results(
         folder / "results.json", rows, SEED.value, time.time() - start,
-        validation=min(history["validation sub-tasks"].values()),
+        validation=validation,
         **{key: value for key, value in settings.items() if key not in ("seed", "method")},
     )  # fmt: skip
 

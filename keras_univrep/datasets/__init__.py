@@ -37,6 +37,7 @@ from keras_univrep.datasets.meta_dataset import meta_dataset
 from keras_univrep.datasets.meta_dataset_specs import MetaDatasetSpec, read_meta_dataset_spec
 from keras_univrep.datasets.meta_domains import MetaDomains
 from keras_univrep.datasets.meta_local import meta_local
+from keras_univrep.datasets.mmt import mmt
 from keras_univrep.datasets.mmt_local import mmt_local
 from keras_univrep.datasets.multi_domain_pipeline import multi_domain_pipeline
 from keras_univrep.datasets.multi_domain_sequence import MultiDomainSequence
@@ -49,6 +50,8 @@ from keras_univrep.datasets.pipeline import pipeline
 from keras_univrep.datasets.random_rooms import random_rooms
 from keras_univrep.datasets.random_sources import random_sources
 from keras_univrep.datasets.resize_dense import resize_dense
+from keras_univrep.datasets.road_vanishing_points import road_vanishing_points
+from keras_univrep.datasets.room_vanishing_points import room_vanishing_points
 from keras_univrep.datasets.sinusoid import sinusoid
 from keras_univrep.datasets.sinusoids import Sinusoids
 from keras_univrep.datasets.source import Source
@@ -106,6 +109,7 @@ __all__ = [
     "load_domain",
     "meta_dataset",
     "meta_local",
+    "mmt",
     "mmt_local",
     "multi_domain_pipeline",
     "normals_from_depth",
@@ -117,6 +121,8 @@ __all__ = [
     "random_sources",
     "read_meta_dataset_spec",
     "resize_dense",
+    "road_vanishing_points",
+    "room_vanishing_points",
     "sinusoid",
     "source_from_domain",
     "source_pipeline",

@@ -6,23 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from keras_univrep.datasets.camvid import camvid
 from keras_univrep.datasets.dense_zip import DenseZip
 from keras_univrep.datasets.hold_out import hold_out, runs
 from keras_univrep.datasets.local_folder import local_folder
 from keras_univrep.datasets.meta_local import meta_local
+from keras_univrep.datasets.mmt import MMT_TASKS, Environments, mmt
 from keras_univrep.datasets.multi_meta_tasks import MultiMetaTasks
 from keras_univrep.datasets.nyu_local import nyu_local
-from keras_univrep.datasets.resize_dense import resize_dense
 
-MMT_TASKS = ("classification", "depth", "normals")
 _SETS = {
     "train": ("mini_imagenet",),
     "validation": ("mini_imagenet",),
     "test": ("mini_imagenet", "eurosat"),
 }
 _SIZE, _HELD_OUT = (144, 192), 100
-# Metres at the end of the scale.
-_FAR = 10.0
 
 
 def mmt_local(
@@ -40,22 +38,22 @@ def mmt_local(
     | classification | 5 classes | 64 of mini_imagenet | 16 of it | 20 of it, and 10 of eurosat |
     | depth | an environment of nyuv2 | official training images | 100 of these | official test |
     | normals | an environment of nyuv2 | as depth | as depth | as depth |
+    | vanishing_point | an environment | as depth | as depth | as depth, and roads of camvid |
 
     An environment is a run of consecutive images of one split of NYU Depth V2: they are numbered
     scene by scene and the official splits keep scenes together, so that a run is one scene or some
-    whole ones. Depth is divided by 10 m, to be in [0, 1], and 0 where not measured; normals are
-    derived from depth as in `nyu_local`, and zero vectors where unknown.
+    whole ones; of CamVid, 20 consecutive test frames. Labels are those of `mmt`: depth is rounded
+    to 4 cm, normals are derived from it as in `nyu_local`, and vanishing points are estimates.
 
     Differences:
-        lekkala2020 has scene classification, and four tasks; the vanishing point is left out, as no
-        set here has labels of it. Its classes are of scenes, these of objects and of land use. Its
-        depths and normals are of other sets for the test; these are of other scenes.
+        lekkala2020 classifies scenes, this objects and land use. Its depths and normals are of
+        other sets for the test; these are of other scenes.
 
     Args:
         data_dir: Folder of the image sets; None for the environment variable KERAS_UNIVREP_DATA.
         split: "train", "validation" or "test".
         size: Height and width of the images and maps, in pixels: NYU's are squeezed.
-        tasks: Some of "classification", "depth" and "normals".
+        tasks: Some of "classification", "depth", "normals" and "vanishing_point".
         cache_dir: Folder of what is computed; None for those of `meta_local` and `nyu_local`.
         **kwargs: Numbers of `MultiMetaTasks`, such as `shot` and `seed`.
 
@@ -81,24 +79,17 @@ def mmt_local(
     """
     if split not in _SETS:
         raise ValueError(f"`split` must be one of {list(_SETS)}. Received: split={split!r}.")
-    if not tasks or not set(tasks) <= set(MMT_TASKS):
-        raise ValueError(
-            f"`tasks` must hold some of {list(MMT_TASKS)}. Received: {list(tasks)}. Leave it out "
-            "for all."
-        )
-    classes = {}
+    classes, rooms, roads = None, None, None
+    groups: Environments = 20
     if "classification" in tasks:
-        domains = getattr(meta_local(data_dir, size, _SETS[split], cache_dir), split)
-        classes = {name: domain.arrays(split) for name, domain in domains.items()}
-    dense = [task for task in MMT_TASKS[1:] if task in tasks]
-    if not dense:
-        return MultiMetaTasks(classes, **kwargs)
-    domain = nyu_local(data_dir, _SIZE, dense, _HELD_OUT, cache_dir)
-    images, maps = resize_dense(domain, (size, size)).arrays(split)
-    maps = dict(maps)
-    if "depth" in maps:
-        maps["depth"] = maps["depth"] / np.float32(_FAR)
-    return MultiMetaTasks(classes, images, maps, _environments(data_dir, split), **kwargs)
+        classes = getattr(meta_local(data_dir, size, _SETS[split], cache_dir), split)
+    if set(tasks) & set(MMT_TASKS[1:]):
+        normals = ["normals"] if set(tasks) & {"normals", "vanishing_point"} else []
+        rooms = nyu_local(data_dir, _SIZE, ["depth", *normals], _HELD_OUT, cache_dir)
+        groups = _environments(data_dir, split)
+    if "vanishing_point" in tasks and split == "test":
+        roads = camvid(data_dir)
+    return mmt(split, classes, rooms, roads, size, tasks, groups, camera_normals=True, **kwargs)
 
 
 def _environments(data_dir: str | pathlib.Path | None, split: str) -> np.ndarray:

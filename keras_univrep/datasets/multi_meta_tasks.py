@@ -1,6 +1,6 @@
 """Several high-level tasks, each of many sub-tasks, in NumPy alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -8,26 +8,28 @@ from keras_univrep.datasets.domain import Arrays
 from keras_univrep.datasets.episodes import EpisodeSampler
 
 MetaArrays = dict[str, tuple[np.ndarray, np.ndarray]]
+# Images, their labels, and the numbers of their environments.
+Views = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class MultiMetaTasks:
     """Maps the number of a batch to sub-tasks of each high-level task.
 
     A batch is a pure function of the seed and its number: it can be asked in any order. A sub-task
-    of classification is `way` classes of one image set, the sets taking turns. A sub-task of a
-    dense task is an environment: images that belong together, of which support and query images
+    of classification is `way` classes of one image set, the sets taking turns. A sub-task of any
+    other task is an environment: images that belong together, of which support and query images
     are drawn, different ones.
 
     Args:
         classes: `{image set: (images, labels)}`, uint8 (n, height, width, channels) and integers
             (n,), for the task "classification"; empty for none.
-        images: Images of the dense tasks, uint8 (n, height, width, channels).
-        maps: `{task: maps}`, float (n, height, width, ...), or `None` for no dense task.
-        environments: Number of the environment of each of these images, integers (n,).
+        views: `{task: (images, labels, environments)}` of the other tasks: uint8 (n, height, width,
+            channels); maps (n, height, width, ...) or vectors (n, entries); the number of the
+            environment of each image, integers (n,). Tasks may share arrays. `None` for none.
         way: Classes of a sub-task of classification.
         shot: Support images of each class.
         query: Query images of each class.
-        support_views: Support images of a sub-task of a dense task.
+        support_views: Support images of a sub-task of the other tasks.
         query_views: Query images of it; environments with fewer images are left out.
         seed: Integer from 0.
 
@@ -41,8 +43,8 @@ class MultiMetaTasks:
     >>> rng = np.random.default_rng(0)
     >>> images = rng.integers(0, 256, (40, 8, 8, 3)).astype("uint8")
     >>> depth = rng.random((40, 8, 8, 1)).astype("float32")
-    >>> tasks = MultiMetaTasks({"toy": (images, np.arange(40) % 10)}, images, {"depth": depth},
-    ...                        environments=np.arange(40) // 8, query=2)
+    >>> tasks = MultiMetaTasks({"toy": (images, np.arange(40) % 10)},
+    ...                        {"depth": (images, depth, np.arange(40) // 8)}, query=2)
     >>> batch = tasks.batch(number=0, sub_tasks=2)
     >>> [x.shape for x in batch["classification"]["support"]]
     [(2, 5, 8, 8, 3), (2, 5)]
@@ -56,9 +58,7 @@ class MultiMetaTasks:
     def __init__(
         self,
         classes: Mapping[str, Arrays],
-        images: np.ndarray | None = None,
-        maps: Mapping[str, np.ndarray] | None = None,
-        environments: Sequence[int] | np.ndarray = (),
+        views: Mapping[str, Views] | None = None,
         way: int = 5,
         shot: int = 1,
         query: int = 5,
@@ -66,16 +66,16 @@ class MultiMetaTasks:
         query_views: int = 5,
         seed: int = 0,
     ) -> None:
-        maps = dict(maps or {})
-        if not classes and not maps:
+        views = dict(views or {})
+        if not classes and not views:
             raise ValueError(
-                "There must be an image set or a dense task. Received: neither. Pass `classes`, or "
-                "`images`, `maps` and `environments`."
+                "There must be an image set or another task. Received: neither. Pass `classes` or "
+                "`views`."
             )
-        if "classification" in maps:
+        if "classification" in views:
             raise ValueError(
-                "The task 'classification' is that of `classes`. Received: maps of that name. Call "
-                "them otherwise."
+                "The task 'classification' is that of `classes`. Received: views of that name. "
+                "Call them otherwise."
             )
         for name, value in (("support_views", support_views), ("query_views", query_views)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -83,28 +83,22 @@ class MultiMetaTasks:
                     f"`{name}` must be an integer of at least 1. Received: {name}={value!r}. Pass, "
                     "for example, 5."
                 )
-        sizes = {len(environments), *(len(found) for found in maps.values())}
-        if maps and (images is None or sizes != {len(images)}):
-            raise ValueError(
-                "There must be as many maps and environments as images. Received: "
-                f"{'no' if images is None else len(images)} images, {sorted(sizes)} others."
-            )
-        self.tasks = (*(("classification",) if classes else ()), *maps)
+        self.tasks = (*(("classification",) if classes else ()), *views)
         self.seed, self.support_views, self.query_views = seed, support_views, query_views
         self._classes = list(classes.values())
         self._samplers = [
             EpisodeSampler(labels, way, shot, query, seed=seed, stream=name)
             for name, (_, labels) in classes.items()
         ]
-        self._images, self._maps = images, maps
-        numbers, counts = np.unique(np.asarray(environments, "int64"), return_counts=True)
-        self.environments = numbers[counts >= support_views + query_views]
-        if maps and not len(self.environments):
-            raise ValueError(
-                f"An environment must have {support_views + query_views} images. Received: "
-                f"{counts.max(initial=0)} at most. Lower `support_views` or `query_views`."
-            )
-        self._members = [np.flatnonzero(environments == n) for n in self.environments]
+        self._views = views
+        self._members = {
+            task: _members(task, *found, support_views + query_views)
+            for task, found in views.items()
+        }
+
+    def environments(self, task: str) -> int:
+        """Number of the environments that a task draws from."""
+        return len(self._members[task])
 
     def batch(self, number: int, sub_tasks: int = 2) -> dict[str, MetaArrays]:
         """A batch of sub-tasks of every task.
@@ -115,7 +109,8 @@ class MultiMetaTasks:
 
         Returns:
             `{task: {"support": (x, y), "query": (x, y)}}`, x float32 in [-1, 1], (sub-tasks,
-            samples, height, width, channels), and y int32 (sub-tasks, samples) or float32 maps.
+            samples, height, width, channels), and y int32 (sub-tasks, samples) or float32 maps
+            or vectors (sub-tasks, samples, ...).
         """
         found = {}
         for place, task in enumerate(self.tasks):
@@ -158,13 +153,33 @@ class MultiMetaTasks:
         }
 
     def _of_environment(self, task: str, rng: np.random.Generator) -> MetaArrays:
-        images = np.asarray(self._images)
-        members = self._members[rng.integers(len(self._members))]
-        rows = rng.permutation(members)[: self.support_views + self.query_views]
+        images, labels, _ = self._views[task]
+        members = self._members[task]
+        chosen = members[rng.integers(len(members))]
+        rows = rng.permutation(chosen)[: self.support_views + self.query_views]
         return {
-            name: (images[own], self._maps[task][own].astype("float32"))
+            name: (images[own], labels[own].astype("float32"))
             for name, own in (
                 ("support", rows[: self.support_views]),
                 ("query", rows[self.support_views :]),
             )
         }
+
+
+def _members(
+    task: str, images: np.ndarray, labels: np.ndarray, environments: np.ndarray, least: int
+) -> list[np.ndarray]:
+    """Images of each environment that has enough of them."""
+    if not len(images) == len(labels) == len(environments):
+        raise ValueError(
+            f"There must be as many labels and environments of {task!r} as images. Received: "
+            f"{len(images)} images, {len(labels)} labels, {len(environments)} environments."
+        )
+    numbers, counts = np.unique(np.asarray(environments, "int64"), return_counts=True)
+    found = [np.flatnonzero(environments == n) for n in numbers[counts >= least]]
+    if not found:
+        raise ValueError(
+            f"An environment of {task!r} must have {least} images. Received: "
+            f"{counts.max(initial=0)} at most. Lower `support_views` or `query_views`."
+        )
+    return found

@@ -29,8 +29,8 @@ NYU_PAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
 _FILES = {(144, 192): "nyuv2_144x192_full.zip", (288, 384): "nyuv2_288x384_40_20.zip"}
 _LEVELS = 25.5  # Depth values per metre.
 _VOID = 255
-# Of the colour camera at 640 columns.
-_CAMERA = (518.858, 519.470, 325.582, 253.736)
+# Focal lengths and centre of the colour camera, in pixels of 640 columns.
+NYU_CAMERA = (518.858, 519.470, 325.582, 253.736)
 _KINDS = {"segmentation": "segmentation", "depth": "depth", "normals": "normals"}
 # Counts up when the rule behind the normals changes: older cache files are then not read.
 _PROTOCOL = 1
@@ -191,7 +191,7 @@ def _normals(
     scale = width / 640
 
     def make() -> dict[str, np.ndarray]:
-        fx, fy, cx, cy = (number * scale for number in _CAMERA)
+        fx, fy, cx, cy = (number * scale for number in NYU_CAMERA)
         # The window covers the same part of the scene at either size.
         radius = round(5 * width / 192)
         return {"normals": fit_normals(depth, fx, fy, cx, cy, radius, step=1 / _LEVELS)}

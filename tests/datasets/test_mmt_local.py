@@ -26,7 +26,7 @@ def test_every_split_has_its_environments(folder, tmp_path):
         split: mmt_local(folder, split, 16, ["depth"], tmp_path)
         for split in ("train", "validation", "test")
     }
-    assert {split: len(tasks.environments) for split, tasks in found.items()} == {
+    assert {split: tasks.environments("depth") for split, tasks in found.items()} == {
         "train": 1,
         "validation": 2,
         "test": 1,
@@ -40,7 +40,7 @@ def test_every_split_has_its_environments(folder, tmp_path):
 
 def test_tasks_are_those_that_were_asked_for(folder, tmp_path):
     tasks = mmt_local(folder, "validation", 16, cache_dir=tmp_path, query=2)
-    assert tasks.tasks == ("classification", "depth", "normals")
+    assert tasks.tasks == ("classification", "depth", "normals", "vanishing_point")
     batch = tasks.batch(0, 1)
     assert batch["classification"]["query"][0].shape == (1, 10, 16, 16, 3)
     normals = batch["normals"]["support"][1]
@@ -55,4 +55,4 @@ def test_what_cannot_be_is_refused(folder):
     with pytest.raises(ValueError, match="`split` must be"):
         mmt_local(folder, "val")
     with pytest.raises(ValueError, match="`tasks` must hold"):
-        mmt_local(folder, tasks=["vanishing_point"])
+        mmt_local(folder, tasks=["segmentation"])

@@ -18,7 +18,8 @@ LABELS = np.arange(30) % 6
 def make(**arguments: object) -> MultiMetaTasks:
     maps = {"depth": np.arange(30, dtype="float32")[:, None, None, None] * np.ones((8, 8, 1))}
     sets = {"one": (IMAGES, LABELS), "two": (255 - IMAGES, LABELS)}
-    return MultiMetaTasks(sets, IMAGES, maps, ENVIRONMENTS, query=2, **arguments)
+    views = {task: (IMAGES, labels, ENVIRONMENTS) for task, labels in maps.items()}
+    return MultiMetaTasks(sets, views, query=2, **arguments)
 
 
 def numbers(x: np.ndarray) -> np.ndarray:
@@ -27,7 +28,7 @@ def numbers(x: np.ndarray) -> np.ndarray:
 
 def test_an_environment_is_not_mixed_and_its_images_are_not_repeated() -> None:
     tasks = make()
-    assert tasks.environments.tolist() == [3, 9]
+    assert tasks.environments("depth") == 2
     (support, of_support), (query, of_query) = tasks.batch(4, 6)["depth"].values()
     assert support.shape == (6, 3, 8, 8, 3) and of_query.shape == (6, 5, 8, 8, 1)
     found = np.concatenate([numbers(support), numbers(query)], axis=1)
@@ -62,13 +63,21 @@ def test_batches_depend_on_seed_and_number_alone() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be an image set or a dense task"):
+    with pytest.raises(ValueError, match="must be an image set or another task"):
         MultiMetaTasks({})
     with pytest.raises(ValueError, match="must have 13 images"):
         make(query_views=10)
     with pytest.raises(ValueError, match="`support_views` must be"):
         make(support_views=0)
-    with pytest.raises(ValueError, match="as many maps and environments"):
-        MultiMetaTasks({}, IMAGES, {"depth": IMAGES[:3]}, ENVIRONMENTS)
+    with pytest.raises(ValueError, match="as many labels and environments of 'depth'"):
+        MultiMetaTasks({}, {"depth": (IMAGES, IMAGES[:3], ENVIRONMENTS)})
     with pytest.raises(ValueError, match="is that of `classes`"):
-        MultiMetaTasks({}, IMAGES, {"classification": IMAGES}, ENVIRONMENTS)
+        MultiMetaTasks({}, {"classification": (IMAGES, IMAGES, ENVIRONMENTS)})
+
+
+def test_vectors_are_labels_too() -> None:
+    points = RNG.random((30, 2))
+    tasks = MultiMetaTasks({}, {"point": (IMAGES, points, ENVIRONMENTS)})
+    x, y = tasks.batch(0)["point"]["query"]
+    assert y.shape == (2, 5, 2) and y.dtype == np.float32
+    np.testing.assert_allclose(y, points[numbers(x)], rtol=1e-6)

@@ -15,13 +15,14 @@ def check(folder, tasks):
         assert 0 <= row["accuracy"] <= 100 and row["accuracy_interval"] >= 0
         assert ("error" in row) == (row["task"] != "classification")
     assert (folder / "best.weights.h5").exists()
-    assert (folder / "curve.png").stat().st_size > 1000
+    for name in ("curve", *(f"curve-{task}" for task in tasks)):
+        assert (folder / f"{name}.png").stat().st_size > 1000
     return table
 
 
 def test_smoke_prints_numbers_of_every_task(tmp_path):
     process = run(tmp_path, "--method=modulator", must_succeed=True)
-    table = check(tmp_path, ["classification", "depth", "normals"])
+    table = check(tmp_path, ["classification", "depth", "normals", "vanishing_point"])
     assert str(table[0]["accuracy"]) in process.stdout
     assert all(row["error"] > 0 for row in table[1:])
 
