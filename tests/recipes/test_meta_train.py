@@ -1,6 +1,8 @@
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.recipes.runner import runner
 
@@ -36,6 +38,23 @@ def test_every_method_runs(method, tmp_path):
     run(tmp_path, f"--method={method}", must_succeed=True)
     (row,) = json.loads((tmp_path / "results.json").read_text())["table"]
     assert row["method"] == method
+
+
+@pytest.mark.slow
+def test_folders_are_tested_on_as_well(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("kitchen", "street", "forest", "beach", "library", "tower"):
+        (tmp_path / "places" / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (40, 50, 3)).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / "places" / name / f"{number}.png")
+    arguments = ("--method=anil", f"--test_dirs={tmp_path / 'places'}")
+    run(tmp_path / "run", *arguments, "--data=mini_imagenet", must_succeed=True)
+    table = json.loads((tmp_path / "run" / "results.json").read_text())["table"]
+    assert [row["images"] for row in table] == ["eurosat", "places"]
+    assert all(0 <= row["accuracy"] <= 100 and row["tasks"] == 4 for row in table)
+    process = run(tmp_path / "grey", *arguments)
+    assert process.returncode != 0 and "hold colour images" in process.stderr
 
 
 @pytest.mark.slow
