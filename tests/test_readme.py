@@ -1,4 +1,4 @@
-"""The code of the README and of the guides runs as it stands."""
+"""The code of the README and of the guides runs as it stands; of guides on one backend in turn."""
 
 import pathlib
 import re
@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests import turns
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
@@ -28,7 +30,13 @@ def make_birds(folder):
             Image.fromarray(pixels).save(folder / "birds" / kind / f"{number}.png")
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if page.stem == "README" else turns.marks(number))
+        for number, (name, (page, _)) in enumerate(BLOCKS.items())
+    ],
+)
 def test_a_pasted_block_runs(name, tmp_path, monkeypatch):
     page, block = BLOCKS[name]
     monkeypatch.chdir(tmp_path)

@@ -4,11 +4,17 @@ import pathlib
 
 from tests import turns
 
+# What compiles many programs and runs each a few times is for PyTorch, which compiles none.
+MANY_PROGRAMS = ("test_meta_test", "test_omni_regression", "test_train_domain_adapters")
+
 
 def pytest_collection_modifyitems(items):
     """Marks as slow the tests of the recipes whose turn is another backend."""
     here = pathlib.Path(__file__).parent
     files = sorted(here.glob("test_*.py"))
     for item in items:
-        for mark in turns.marks(files.index(item.path)) if item.path in files else ():
-            item.add_marker(mark)
+        if item.path in files:
+            many = item.path.stem in MANY_PROGRAMS
+            number = turns.BACKENDS.index("torch") if many else files.index(item.path)
+            for mark in turns.marks(number):
+                item.add_marker(mark)
