@@ -18,7 +18,7 @@ from typing import Any
 
 import side_by_side
 from absl import app, flags
-from meta_cases import OURS_ONLY, SAME, THEIRS, our_cases, peer_cases
+from meta_cases import LIMITS, OURS_ONLY, SAME, THEIRS, our_cases, peer_cases
 from side_by_side import OURS, PEERS, SMOKE, Row, Values
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench_meta", "Where results.json goes.")
@@ -70,6 +70,7 @@ def main(argv: list[str]) -> None:
         "units": 8,
         "inner_rate": 0.01,
         "learning_rate": 0.001,
+        "limits": LIMITS,
         **side_by_side.common_settings(),
     }
     theirs = [case for case in THEIRS if case in _CASES.value]
