@@ -165,6 +165,8 @@ def main(argv: list[str]) -> None:
     settings = {
         "batches": [32] if SMOKE.value else [int(batch) for batch in _BATCHES.value],
         "channels": 16 if SMOKE.value else _CHANNELS.value,
+        # A step takes few milliseconds.
+        "calls": 1 if SMOKE.value else 10,
         **side_by_side.common_settings(),
     }
     ours = case_names(settings)

@@ -106,7 +106,8 @@ def work(
     for line in sys.stdin:
         step = steps[line.strip()]
         cpu, wall = time.process_time(), time.perf_counter()
-        step()
+        for _ in range(settings.get("calls", 1)):
+            step()
         answers.write(json.dumps([time.process_time() - cpu, time.perf_counter() - wall]) + "\n")
         answers.flush()
 
@@ -178,8 +179,9 @@ def measure(
 
     Args:
         script: The benchmark, which is started again as each of the workers.
-        settings: Settings of the cases. Read here are `rounds`, and `limits`: by case, the largest
-            relative difference of logits or first losses, 1e-4 where it is not named.
+        settings: Settings of the cases. Read here are `rounds`; `calls`, the steps that are timed
+            together, 1 by default and more for steps of few milliseconds; and `limits`: by case,
+            the largest relative difference of logits or first losses, 1e-4 where it is not named.
         cases: Names of the cases of each worker.
         threads: Cores and threads of each worker.
         same: Cases that the peers do not have, and the case of the peers with the same values.
