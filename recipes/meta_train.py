@@ -48,6 +48,8 @@ REPORTED = {
     ("mini_imagenet", "probabilistic_modulator", 5): 63.17,
 }
 WAY = 5
+# Test tasks whose attention weights are drawn.
+DRAWN = 64
 MONITORED = "val_accuracy"
 # Inner rate, inner steps of training and of tests, tasks of a step: Finn et al.; the paper of the
 # modulator prints none.
@@ -233,7 +235,7 @@ def test(model, body, method, domain, split, count, optimal, settings):
                 for images in (support, queries)
             ]
             without_head.append(float(metrics.nil_accuracy(found[0], labels, found[1], wanted)))
-        if "modulator" in method:
+        if "modulator" in method and sum(map(len, weights)) < max(DRAWN, optimal):
             found = model.attention_weights(named(batch, method))["classes"]
             weights.append(keras.ops.convert_to_numpy(keras.ops.stop_gradient(found)))
             if sum(map(len, best)) < optimal:
