@@ -172,6 +172,11 @@ def average_pool(inputs: Tensor, size: int) -> Tensor:
     return ops.average_pool(inputs, size, size, "valid", "channels_last")
 
 
+def max_pool(inputs: Tensor, size: int) -> Tensor:
+    """By Keras, whatever its image data format is set to."""
+    return ops.max_pool(inputs, size, size, "valid", "channels_last")
+
+
 def normalize(
     inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, mean: Tensor, variance: Tensor
 ) -> Tensor:
@@ -193,9 +198,9 @@ def adadelta_step(
 
 
 def repeat(
-    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int
+    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int, unroll: bool = True
 ) -> tuple[Any, Tensor]:
-    """Step after step."""
+    """Step after step, always written out."""
     outputs = []
     for number in range(steps):
         state, output = body(number, state)

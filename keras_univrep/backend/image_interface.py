@@ -21,6 +21,7 @@ def convolution(
     padding: int | Padding = "valid",
     dilation: Sequence[int] = (1,),
     kernel_trains: bool = True,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """A convolution, with or without a parallel residual adapter, in the backend's fastest form.
 
@@ -40,6 +41,7 @@ def convolution(
         dilation: One number for all axes, or one for each.
         kernel_trains: Whether the gradient of `kernel` is going to be used. Only the cost depends
             on it: the gradients are right either way.
+        bias: (filters,), or None. PyTorch adds it in passing.
 
     Returns:
         Tensor of shape (batch, *spatial, filters).
@@ -71,7 +73,7 @@ def convolution(
         inputs = inputs[(slice(None), *(slice(None, None, stride) for stride in strides))]
         strides = (1,) * rank
     if adapter is None:
-        return implementation.convolution(inputs, kernel, strides, padding, dilation)
+        return implementation.convolution(inputs, kernel, strides, padding, dilation, bias)
     adapter = ops.convert_to_tensor(adapter)
     # On a strided grid "same" depends on the image's size, and the transposed convolution of
     # groups has no kernel on every device: those cases leave the gradient to the framework.
@@ -86,10 +88,11 @@ def convolution(
     )
     if grouped or plain or rank != 2:
         fused = kernel + centre_tap(adapter, kernel.shape[:-2])
-        return implementation.convolution(inputs, fused, strides, padding, dilation)
-    return implementation.adapted_convolution(
+        return implementation.convolution(inputs, fused, strides, padding, dilation, bias)
+    outputs = implementation.adapted_convolution(
         inputs, kernel, adapter, strides, padding, dilation, kernel_trains
     )
+    return outputs if bias is None else outputs + bias
 
 
 def average_pool(inputs: Tensor, size: int) -> Tensor:
@@ -110,6 +113,26 @@ def average_pool(inputs: Tensor, size: int) -> Tensor:
     1.5
     """
     return implementation.average_pool(ops.convert_to_tensor(inputs), size)
+
+
+def max_pool(inputs: Tensor, size: int) -> Tensor:
+    """Maximum of windows side by side; what is left at the end of an axis is dropped.
+
+    Args:
+        inputs: (batch, height, width, channels).
+        size: Height and width of a window, and the stride.
+
+    Returns:
+        Tensor of shape (batch, height // size, width // size, channels).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_univrep import backend
+    >>> float(backend.max_pool(np.arange(4.0).reshape(1, 2, 2, 1), 2)[0, 0, 0, 0])
+    3.0
+    """
+    return implementation.max_pool(ops.convert_to_tensor(inputs), size)
 
 
 def max_pool_with_indices(inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -158,11 +158,12 @@ def functional(
 
 
 def repeat(
-    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int
+    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int, unroll: bool = False
 ) -> tuple[Any, Tensor]:
     """Runs a body again and again on its own result, in a form that can be differentiated.
 
-    JAX compiles the body once for all steps, which saves minutes where it is large.
+    JAX compiles the body once for all steps, which saves minutes where it is large. On a processor
+    XLA's convolutions are several times slower in such a loop than outside of it.
 
     Args:
         body: `body(number, state) -> (state, output)` with the number of the step from 0, an
@@ -170,6 +171,7 @@ def repeat(
             assigns to variables must stay within it, in a `Scope`.
         state: Structure of tensors.
         steps: Number of steps, from 0 on.
+        unroll: Whether JAX, too, is to compile each step by itself.
 
     Returns:
         The last state, and the outputs stacked, (steps, ...); zeros (0,) of no steps.
@@ -183,7 +185,19 @@ def repeat(
     """
     if steps == 0:
         return state, ops.zeros((0,))
-    return implementation.repeat(body, state, steps)
+    return implementation.repeat(body, state, steps, unroll)
+
+
+def on_processor() -> bool:
+    """Whether the framework computes on a CPU, for choices between forms that do the same.
+
+    Example:
+
+    >>> from keras_univrep import backend
+    >>> isinstance(backend.on_processor(), bool)
+    True
+    """
+    return implementation.on_processor()
 
 
 def apply_gradients(

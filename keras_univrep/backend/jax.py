@@ -97,10 +97,10 @@ def apply_gradients(
 
 
 def repeat(
-    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int
+    body: Callable[[Any, Any], tuple[Any, Tensor]], state: Any, steps: int, unroll: bool
 ) -> tuple[Any, Tensor]:
-    """By a scan, but for one step."""
-    if steps == 1:
+    """By a scan, unless it is to be written out."""
+    if steps == 1 or unroll:
         return base.repeat(body, state, steps)
     state = tree.map_structure(jnp.asarray, state)
     return jax.lax.scan(lambda state, number: body(number, state), state, jnp.arange(steps))
@@ -159,13 +159,13 @@ def with_gradients(
 
 def convolution(
     inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: Padding,
-    dilation: Sequence[int],
+    dilation: Sequence[int], bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """By Keras, or by JAX's operation where it pads by itself."""
     if not isinstance(padding, str):
         axes = "DHW"[3 - len(padding) :]
         dtype = jnp.promote_types(inputs.dtype, kernel.dtype)
-        return jax.lax.conv_general_dilated(
+        outputs = jax.lax.conv_general_dilated(
             inputs.astype(dtype),
             kernel.astype(dtype),
             strides,
@@ -174,7 +174,10 @@ def convolution(
             dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
             feature_group_count=inputs.shape[-1] // kernel.shape[-2],
         )
-    return keras.ops.conv(inputs, kernel, list(strides), padding, "channels_last", list(dilation))
+    else:
+        axes = "channels_last"
+        outputs = keras.ops.conv(inputs, kernel, list(strides), padding, axes, list(dilation))
+    return outputs if bias is None else outputs + bias
 
 
 def adapted_convolution(
@@ -226,6 +229,12 @@ _adapted_convolution.defvjp(_adapted_forward, _adapted_backward)
 batch_normalization = base.normalize_by_operations
 normalize = base.normalize
 average_pool = base.average_pool
+max_pool = base.max_pool
+
+
+def on_processor() -> bool:
+    """By the default device."""
+    return jax.default_backend() == "cpu"
 
 
 class TrainStep(TrainStepBase):

@@ -141,12 +141,14 @@ def with_gradients(
 
 def convolution(
     inputs: Tensor, kernel: Tensor, strides: Sequence[int], padding: Padding,
-    dilation: Sequence[int],
+    dilation: Sequence[int], bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """By Keras; the zeros first, as the gradients of a convolution that adds them are slow."""
     if not isinstance(padding, str):
         inputs, padding = pad_spatial(inputs, padding), "valid"
-    return keras.ops.conv(inputs, kernel, list(strides), padding, "channels_last", list(dilation))
+    axes = "channels_last"
+    outputs = keras.ops.conv(inputs, kernel, list(strides), padding, axes, list(dilation))
+    return outputs if bias is None else outputs + bias
 
 
 def adapted_convolution(
@@ -215,7 +217,13 @@ def batch_normalization(
 
 
 average_pool = base.average_pool
+max_pool = base.max_pool
 repeat = base.repeat
+
+
+def on_processor() -> bool:
+    """By the devices that there are."""
+    return all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
 
 
 def normalize(

@@ -24,6 +24,7 @@ from keras_univrep.backend.torch_images import (
     adapted_convolution,
     average_pool,
     convolution,
+    max_pool,
     max_pool_with_indices,
     max_unpool,
 )
@@ -38,9 +39,11 @@ __all__ = [
     "batch_normalization",
     "convolution",
     "lower_median",
+    "max_pool",
     "max_pool_with_indices",
     "max_unpool",
     "normalize",
+    "on_processor",
     "repeat",
     "value_and_grad",
     "vjp",
@@ -248,6 +251,11 @@ def batch_normalization(
         inputs.movedim(-1, 1), gamma, beta, None, None, True, 0.0, epsilon
     )
     return outputs.movedim(1, -1), mean, (scale**-2 - epsilon).clamp_min(0.0)
+
+
+def on_processor() -> bool:
+    """By the device that Keras puts tensors on."""
+    return keras.ops.convert_to_tensor(0.0).device.type == "cpu"
 
 
 def normalize(

@@ -12,6 +12,9 @@ from keras_univrep.types import Tensor
 
 # Where a loop over tasks is compiled once, which saves minutes where its body is large.
 LOOPS = keras.backend.backend() == "jax"
+# Passes through a network of convolutions that are written out at most: these, with their
+# gradients, take XLA about a minute.
+MOST_PASSES = 48
 
 Forward = Callable[..., tuple[Any, list[Tensor]]]
 
@@ -22,6 +25,7 @@ def adapt(
     rates: Any,
     steps: int,
     first_order: bool = False,
+    unroll: bool = False,
 ) -> tuple[list[Tensor], Tensor]:
     """Takes gradient steps that may be differentiated, of first order or as they are.
 
@@ -35,6 +39,7 @@ def adapt(
         rates: One number or tensor for all, or a list with one for each of `values`.
         steps: Number of steps, from 0 on.
         first_order: Whether the gradients are constants to any further differentiation.
+        unroll: As for `backend.repeat`.
 
     Returns:
         The adapted values, and the loss before each step, (steps,).
@@ -58,7 +63,7 @@ def adapt(
         ]  # Finn et al. 2017 eq. 1
         return moved, value
 
-    return backend.repeat(step, values, steps)
+    return backend.repeat(step, values, steps, unroll)
 
 
 def tensors_of(values: Sequence[Any]) -> list[Tensor]:
@@ -123,13 +128,14 @@ def network_function(
     return forward
 
 
-def over_tasks(fn: Callable[[Any], Any], arrays: Any, vectorize: bool) -> Any:
+def over_tasks(fn: Callable[[Any], Any], arrays: Any, vectorize: bool, unroll: bool = False) -> Any:
     """Runs a function on each task of a structure of tensors (tasks, ...), and stacks the results.
 
     Args:
         fn: Function of the structure without the axis of tasks.
         arrays: Structure of tensors (tasks, ...).
         vectorize: Whether the tasks become an axis of each operation, or follow one another.
+        unroll: Whether, where they do, JAX is to compile each of them by itself.
 
     Returns:
         What `fn` returns, with the axis of tasks before each tensor.
@@ -144,10 +150,34 @@ def over_tasks(fn: Callable[[Any], Any], arrays: Any, vectorize: bool) -> Any:
         return keras.tree.map_structure(lambda x: x[None], of_flat([x[0] for x in flat]))
     if vectorize:
         return ops.vectorized_map(of_flat, tuple(flat))
-    if tasks is None or LOOPS:
+    if tasks is None or (LOOPS and not unroll):
         return ops.map(of_flat, tuple(flat))
     results = [of_flat([x[task] for x in flat]) for task in range(tasks)]
     return keras.tree.map_structure(lambda *parts: ops.stack(parts), *results)
+
+
+def convolves(network: keras.Layer) -> bool:
+    """Whether the network has a kernel that slides."""
+    return any(getattr(layer, "kernel_size", None) for layer in network._flatten_layers())
+
+
+def joins_tasks(network: keras.Layer) -> bool:
+    """Whether tasks that share a network's weights had better be an axis of its operations.
+
+    The convolutions then see one large batch. On a processor, PyTorch's normalisation and maxima
+    lose more by that than its convolutions gain.
+    """
+    slower = keras.backend.backend() == "torch" and backend.on_processor()
+    return not (slower and convolves(network))
+
+
+def writes_out(network: keras.Layer, tasks: int | None, steps: int) -> bool:
+    """Whether loops of steps and tasks around a network had better be written out.
+
+    On a processor XLA's convolutions take several times as long inside a loop.
+    """
+    few = tasks is not None and tasks * (steps + 1) <= MOST_PASSES
+    return LOOPS and few and backend.on_processor() and convolves(network)
 
 
 def check_differentiable_twice(network: keras.Layer) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_univrep.models._inner_loop import adapt, network_function, tensors_of
+from keras_univrep.models._inner_loop import adapt, joins_tasks, network_function, tensors_of
 from keras_univrep.models._inner_rates import InnerRates
 from keras_univrep.models._samples import Samples
 from keras_univrep.models.maml import check_moments, check_network
@@ -43,7 +43,7 @@ class ANIL(MetaLearner):
         test_steps: As for `MAML`.
         vectorize: Whether the tasks of a batch become an axis of each operation. `None` does so:
             the tasks share the kernels of the backbone, so that its convolutions see one large
-            batch.
+            batch. With convolutions on a CPU PyTorch is faster without, and goes without.
         **kwargs: `name` and `dtype` of a Keras model.
 
     Call arguments:
@@ -130,7 +130,7 @@ class ANIL(MetaLearner):
             moments = head(adapted, features)[1] if by_support else None
             return head(adapted, queries, moments)[0], losses
 
-        return self.by_task(of_task, support, query, vectorize=True)
+        return self.by_task(of_task, support, query, joins_tasks(self.backbone))
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -8,8 +8,10 @@ from keras_univrep.models._inner_loop import (
     adapt,
     check_differentiable_twice,
     check_no_randomness,
+    convolves,
     network_function,
     tensors_of,
+    writes_out,
 )
 from keras_univrep.models._inner_rates import InnerRates
 from keras_univrep.models._samples import Samples
@@ -56,7 +58,9 @@ class MAML(MetaLearner):
         test_steps: Steps in `evaluate` and `predict`; `None` for `steps`.
         vectorize: Whether the tasks of a batch become an axis of each operation. `None` does so
             without convolutions: of these, each task having kernels of its own, the vectorised
-            form is a grouped convolution, which is slower on a CPU on every backend.
+            form is a grouped convolution, which is slower on a CPU on every backend. There JAX
+            compiles every task and step by itself, up to 48, as convolutions in XLA's loops are
+            slower still.
         **kwargs: `name` and `dtype` of a Keras model.
 
     Call arguments:
@@ -126,18 +130,20 @@ class MAML(MetaLearner):
         forward = network_function(self.network)
         values = tensors_of(self.network.trainable_variables)
         rates = self.rates.values()
+        unroll = writes_out(self.network, support.x.shape[0], steps)
 
         def of_task(support: Samples, query: Samples) -> tuple[Tensor, Tensor]:
             def loss(values: list[Tensor], number: Any) -> Tensor:
                 return self.support_loss(support, forward(values, support.x)[0])
 
-            adapted, losses = adapt(loss, values, rates, steps, self.first_order)
+            adapted, losses = adapt(loss, values, rates, steps, self.first_order, unroll)
             moments = None
             if self.query_moments == "support":
                 _, moments = forward(adapted, support.x)
             return forward(adapted, query.x, moments)[0], losses
 
-        return self.by_task(of_task, support, query, vectorize=not convolves(self.network))
+        vectorize = not convolves(self.network)
+        return self.by_task(of_task, support, query, vectorize, unroll)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -175,8 +181,3 @@ def check_moments(query_moments: str) -> str:
             f"query_moments={query_moments!r}."
         )
     return query_moments
-
-
-def convolves(network: keras.Layer) -> bool:
-    """Whether the network has a kernel that slides."""
-    return any(getattr(layer, "kernel_size", None) for layer in network._flatten_layers())

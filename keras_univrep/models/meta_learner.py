@@ -137,7 +137,9 @@ class MetaLearner(backend.TrainStep, keras.Model):
             f"Received: class {type(self).__name__} without it."
         )
 
-    def by_task(self, fn: Any, support: Samples, query: Samples, vectorize: bool) -> Any:
+    def by_task(
+        self, fn: Any, support: Samples, query: Samples, vectorize: bool, unroll: bool = False
+    ) -> Any:
         """Runs `fn(support, query)` on the samples of each task, and stacks what it returns.
 
         Args:
@@ -145,6 +147,7 @@ class MetaLearner(backend.TrainStep, keras.Model):
             support: As for `adapted_outputs`.
             query: As for `adapted_outputs`.
             vectorize: What to do where `self.vectorize` is None.
+            unroll: As for `over_tasks`.
 
         Returns:
             A structure of tensors (tasks, ...).
@@ -158,7 +161,7 @@ class MetaLearner(backend.TrainStep, keras.Model):
             return fn(Samples(*filled[:3]), Samples(filled[3], None, None))
 
         vectorize = vectorize if self.vectorize is None else self.vectorize
-        return over_tasks(of_task, given, vectorize)
+        return over_tasks(of_task, given, vectorize, unroll)
 
     def support_loss(self, support: Samples, outputs: Tensor) -> Tensor:
         """The inner loss of one task.

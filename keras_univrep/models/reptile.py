@@ -5,11 +5,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.models._inner_loop import adapt, network_function, tensors_of
+from keras_univrep.models._inner_loop import (
+    adapt,
+    convolves,
+    network_function,
+    tensors_of,
+    writes_out,
+)
 from keras_univrep.models._inner_rates import InnerRates
 from keras_univrep.models._meta_batch import MetaBatch
 from keras_univrep.models._samples import Samples
-from keras_univrep.models.maml import check_moments, check_network, convolves
+from keras_univrep.models.maml import check_moments, check_network
 from keras_univrep.models.meta_learner import MetaLearner
 from keras_univrep.types import Tensor
 
@@ -147,19 +153,22 @@ class Reptile(MetaLearner):
         """Outputs, inner losses and adapted values of each task."""
         forward = network_function(self.network)
         values = tensors_of(self.network.trainable_variables)
+        unroll = writes_out(self.network, support.x.shape[0], steps)
 
         def of_task(support: Samples, query: Samples) -> tuple[Tensor, Tensor, list[Tensor]]:
             def loss(values: list[Tensor], number: Any) -> Tensor:
                 part = self._part(support, number)
                 return self.support_loss(part, forward(values, part.x)[0])
 
-            adapted, losses = adapt(loss, values, self.rates.values(), steps, first_order=True)
+            rates = self.rates.values()
+            adapted, losses = adapt(loss, values, rates, steps, first_order=True, unroll=unroll)
             moments = None
             if self.query_moments == "support":
                 _, moments = forward(adapted, support.x)
             return forward(adapted, query.x, moments)[0], losses, adapted
 
-        return self.by_task(of_task, support, query, vectorize=not convolves(self.network))
+        vectorize = not convolves(self.network)
+        return self.by_task(of_task, support, query, vectorize, unroll)
 
     def _part(self, support: Samples, number: Any) -> Samples:
         size = self.inner_batch_size
