@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.layers import BatchNormalization, Conv2D, DropBlock
 from keras_univrep.types import Shape, Tensor
 
@@ -207,6 +208,6 @@ class _Block(keras.layers.Layer):
         y = x
         for place in range(CONVOLUTIONS - 1):
             y = ops.leaky_relu(unit(place, y), SLOPE)
-        y = ops.leaky_relu(unit(CONVOLUTIONS - 1, y) + unit(CONVOLUTIONS, x), SLOPE)
-        y = ops.max_pool(y, 2, 2, "valid", "channels_last")
+        y = backend.max_pool(unit(CONVOLUTIONS - 1, y) + unit(CONVOLUTIONS, x), 2)
+        y = ops.leaky_relu(y, SLOPE)
         return self.drop(y, training=training)

@@ -11,7 +11,7 @@ from keras_univrep.layers.conv2d import Conv2D
 from keras_univrep.types import Tensor
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-KINDS = (*CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+KINDS = (Conv2D, *CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 # What a convolution does between its padding and its bias, if it is nobody's own; Dense has none.
 HOOKS = (None, keras.layers.Conv2D.convolution_op, Conv2D.convolution_op)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_univrep import backend
 from keras_univrep.types import Shape, Tensor
@@ -98,6 +99,16 @@ class Conv2D(keras.layers.Conv2D):
             )
         )
         return (input_shape[0], *sizes, self.filters)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        whole = type(self).convolution_op is Conv2D.convolution_op
+        if not self.use_bias or self.data_format != "channels_last" or not whole:
+            return super().call(inputs)
+        outputs = backend.convolution(
+            *(inputs, self.kernel, None, self.strides, self.padding, self.dilation_rate),
+            bias=ops.convert_to_tensor(self.bias),
+        )
+        return outputs if self.activation is None else self.activation(outputs)
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """Convolves; Keras's hook, without bias and activation."""

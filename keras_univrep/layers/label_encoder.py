@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.layers.conv2d import Conv2D
 from keras_univrep.types import Shape, Tensor
 
@@ -88,8 +89,7 @@ class LabelEncoder(keras.layers.Layer):
             self._refuse(shape, f"(tasks, samples, height, width, {self.size}), from 8 pixels on")
         x = ops.reshape(ops.cast(inputs, self.compute_dtype), (-1, *shape[2:]))
         for convolution in self.convolutions:
-            x = ops.relu(convolution(x))
-            x = ops.max_pool(x, 2, 2, "valid", "channels_last")
+            x = ops.relu(backend.max_pool(convolution(x), 2))
         x = ops.cast(ops.mean(ops.cast(x, "float32"), axis=(1, 2)), self.compute_dtype)
         return ops.reshape(x, (-1, shape[1] or ops.shape(inputs)[1], self.filters))
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.layers.batch_normalization import BatchNormalization
 from keras_univrep.layers.conv2d import Conv2D
 from keras_univrep.types import Shape, Tensor
@@ -102,8 +103,7 @@ class SetEncoder(keras.layers.Layer):
             here = None
             if training and counted is not None:
                 here = ops.broadcast_to(counted, ops.shape(x)[:-1])
-            x = ops.relu(normalization(x, training=training, mask=here))
-            x = ops.max_pool(x, 2, strides=2, padding="valid", data_format="channels_last")
+            x = ops.relu(backend.max_pool(normalization(x, training=training, mask=here), 2))
         # Means of low precision would lose what the images differ in.
         x = ops.mean(ops.cast(x, "float32"), axis=(1, 2))
         samples = inputs.shape[1] or ops.shape(inputs)[1]

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.layers import BatchNormalization, Conv2D
 from keras_univrep.models._episode_tensors import class_means, membership
 from keras_univrep.models.episodic_model import MISSING, EpisodicModel, episode_means
@@ -200,8 +201,7 @@ class RelationNetwork(EpisodicModel):
         maps = [ops.reshape(part, (-1, *shape)) for part in pairs]
         x = ops.concatenate(maps, axis=-1)  # Sung et al. 2018 eq. 1
         for convolution, normalization in zip(self.relation[:-2:2], self.relation[1:-2:2]):
-            x = ops.relu(normalization(convolution(x), training=training))
-            x = ops.max_pool(x, 2, 2, "valid", "channels_last")
+            x = ops.relu(backend.max_pool(normalization(convolution(x), training=training), 2))
         queries = pairs[1].shape[1] or ops.shape(pairs[1])[1]
         return ops.reshape(x, (-1, queries, self.way, math.prod(x.shape[1:])))
 
