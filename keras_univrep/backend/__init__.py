@@ -22,6 +22,13 @@ from keras_univrep.backend.interface import (
     vjp,
 )
 from keras_univrep.backend.loss_interface import lower_median, with_gradients
+from keras_univrep.backend.replica_interface import (
+    in_a_replica,
+    in_every_replica,
+    replicas,
+    share,
+    whole,
+)
 
 __all__ = [
     "INDEX_DTYPE",
@@ -35,13 +42,18 @@ __all__ = [
     "convolution",
     "functional",
     "gradients",
+    "in_a_replica",
+    "in_every_replica",
     "lower_median",
     "max_pool",
     "max_pool_with_indices",
     "max_unpool",
     "on_processor",
     "repeat",
+    "replicas",
+    "share",
     "value_and_grad",
     "vjp",
+    "whole",
     "with_gradients",
 ]

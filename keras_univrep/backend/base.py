@@ -208,6 +208,21 @@ def repeat(
     return state, ops.stack(outputs)
 
 
+def replicas() -> int:
+    """One, where a program is one for all devices."""
+    return 1
+
+
+def in_a_replica() -> bool:
+    """No: a program has the whole batch."""
+    return False
+
+
+def in_every_replica(condition: Tensor) -> Tensor:
+    """The condition of the one replica."""
+    return condition
+
+
 def carry_out(updates: Iterable[tuple[keras.Variable, Tensor]]) -> None:
     """Assign the recorded `updates` of a scope to whatever encloses it."""
     for variable, value in updates:

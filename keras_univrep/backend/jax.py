@@ -230,6 +230,9 @@ batch_normalization = base.normalize_by_operations
 normalize = base.normalize
 average_pool = base.average_pool
 max_pool = base.max_pool
+replicas = base.replicas
+in_a_replica = base.in_a_replica
+in_every_replica = base.in_every_replica
 
 
 def on_processor() -> bool:

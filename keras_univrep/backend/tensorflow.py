@@ -73,16 +73,48 @@ def apply_gradients(
     condition: Tensor | None = None,
 ) -> None:
     """By `apply`."""
-    ordered = optimizer_order(optimizer, grads, variables)
+    ordered, variables = optimizer_order(optimizer, grads, variables)
     if condition is None:
-        optimizer.apply(*ordered)
+        optimizer.apply(ordered, variables)
         return
 
-    def move() -> Tensor:
-        optimizer.apply(*ordered)
-        return tf.constant(True)
+    def apply_if(condition: Tensor, apply: Callable[[], Any]) -> None:
+        def move() -> Tensor:
+            apply()
+            return tf.constant(True)
 
-    tf.cond(tf.cast(condition, tf.bool), move, lambda: tf.constant(False))
+        tf.cond(tf.cast(condition, tf.bool), move, lambda: tf.constant(False))
+
+    if not in_a_replica() or tf.__internal__.distribute.strategy_supports_no_merge_call():
+        apply_if(condition, lambda: optimizer.apply(ordered, variables))
+        return
+
+    def across(strategy: tf.distribute.Strategy, condition: Any, grads: Any) -> None:
+        # A branch of a replica must not wait for the other replicas; one around all of them may.
+        found = strategy.experimental_local_results(condition)[0]
+        call = strategy.extended.call_for_each_replica
+        apply_if(found, lambda: call(optimizer.apply, args=(grads, variables)))
+
+    tf.distribute.get_replica_context().merge_call(across, args=(condition, ordered))
+
+
+def replicas() -> int:
+    """Those of the strategy in whose scope or step this is."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def in_a_replica() -> bool:
+    """Whether this is in a step, and not only in the scope of a strategy."""
+    return replicas() > 1 and tf.distribute.get_replica_context() is not None
+
+
+def in_every_replica(condition: Tensor) -> Tensor:
+    """By a sum over the replicas."""
+    if not in_a_replica():
+        return condition
+    against = tf.cast(tf.logical_not(condition), tf.float32)
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, against) == 0.0
 
 
 def lower_median(x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -249,6 +281,10 @@ class TrainStep(TrainStepBase):
         if not self.built:
             self(keras.utils.unpack_x_y_sample_weight(data)[0])  # type: ignore[operator]
         return self.update(data)
+
+    def track_loss(self, loss: Tensor, x: Any) -> None:
+        """As elsewhere, of all replicas."""
+        super().track_loss(loss * replicas() if replicas() > 1 else loss, x)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Run `evaluate_update`, or Keras's own step (called by Keras)."""

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.types import Tensor
 
 
@@ -17,7 +18,8 @@ def all_finite(
     # That one looks for infinite gradients itself, and lowers its scale.
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         checked += grads
-    return ops.all(ops.stack([ops.all(ops.isfinite(value)) for value in checked]))
+    finite = ops.all(ops.stack([ops.all(ops.isfinite(value)) for value in checked]))
+    return backend.in_every_replica(finite)
 
 
 def with_divergence_check(callbacks: Any) -> Any:

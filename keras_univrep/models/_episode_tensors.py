@@ -3,7 +3,18 @@
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.types import Tensor
+
+
+def check_undivided(single: bool) -> None:
+    """Refuses one episode where batches are divided: a part of its samples is another episode."""
+    if single and backend.in_a_replica():
+        raise ValueError(
+            "Where a `tf.distribute` strategy divides the batches, they must have an axis of "
+            "episodes. Received: one episode without it, of which each replica would have some "
+            "samples. Stack a multiple of the replicas of them, (episodes, samples, ...)."
+        )
 
 
 def membership(labels: Tensor, way: int, dtype: str) -> Tensor:

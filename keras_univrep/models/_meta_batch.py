@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_univrep.models._episode_tensors import check_undivided
 from keras_univrep.models._samples import Samples
 from keras_univrep.types import Tensor
 
@@ -78,6 +79,7 @@ def _of_episodes(data: Mapping[str, Tensor]) -> MetaBatch:
             f"{sorted(data)}. Pass items of `episode_batches`."
         )
     single = len(data["support_labels"].shape) < _RANK_OF_LABELS
+    check_undivided(single)
     found = []
     for part in ("support", "query"):
         x = ops.convert_to_tensor(data[f"{part}_images"])

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.backbones import OmniFlow, OmniNet
 from keras_univrep.layers import OmniHead
 from keras_univrep.models._meta_batch import meta_batch
@@ -76,7 +77,7 @@ def episode_outputs(learner: Learner, episode: Any, training: bool) -> Tensor:
 
 
 def episode_loss(learner: Learner, episode: Any, outputs: Tensor) -> Tensor:
-    """The loss of the queries, without the penalties of the network's weights."""
+    """The loss of the queries, without the penalties of the weights; a replica's share."""
     if isinstance(learner, MetaLearner):
         batch = meta_batch(episode)
         loss = learner._query_loss(batch, outputs[None] if batch.single else outputs)
@@ -84,7 +85,7 @@ def episode_loss(learner: Learner, episode: Any, outputs: Tensor) -> Tensor:
         loss = learner.compute_loss(x=episode, y_pred=outputs)
     # The flows share weights: the model around them counts the penalties, once.
     for penalty in learner.losses:
-        loss = loss - ops.cast(penalty, loss.dtype)
+        loss = loss - backend.share(ops.cast(penalty, loss.dtype))
     return loss
 
 
@@ -99,6 +100,8 @@ def squared_difference(
     compared: str, teacher: Tensor, student: Tensor, targets: Tensor | None = None
 ) -> Tensor:
     """Mean squared difference of outputs; those of padded queries and missing classes left out.
+
+    A replica's share of it.
 
     Args:
         compared: "logits" for the outputs as they are, or "probabilities".
@@ -118,7 +121,7 @@ def squared_difference(
         and len(targets.shape) == len(squares.shape) - 1
     ):
         counts = counts * ops.cast(targets >= 0, squares.dtype)[..., None]
-    return ops.sum(squares * counts) / ops.maximum(ops.sum(counts), 1.0)
+    return backend.share(ops.sum(squares * counts) / ops.maximum(ops.sum(counts), 1.0))
 
 
 def share_right(outputs: Tensor, targets: Tensor) -> Tensor | None:

@@ -60,7 +60,7 @@ class TwoPhases:
             *args: As for `keras.Model.train_on_batch`.
             **kwargs: As for `keras.Model.train_on_batch`.
         """
-        self.enter_phase(int(ops.convert_to_numpy(self.step.value)))
+        self.enter_phase(int(ops.convert_to_numpy(self.step)))
         return super().train_on_batch(*args, **kwargs)  # type: ignore[misc]
 
 
@@ -73,7 +73,7 @@ class _PhaseSwitch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # Read here, where every backend has the variables at hand.
-        self.first = int(ops.convert_to_numpy(self.model.step.value))
+        self.first = int(ops.convert_to_numpy(self.model.step))
         left, many = self.model.tau - self.first, self.model.steps_per_execution
         if left > 0 and left % many:
             raise ValueError(

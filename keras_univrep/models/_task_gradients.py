@@ -2,7 +2,8 @@
 
 Each way of taking a step returns the losses (tasks,), the penalties of the network, the outputs,
 the Gram matrix or None, the weights (tasks,), and the gradients of shared and own variables, which
-carry the scale of the loss.
+carry the scale of the loss. Where there are several replicas all but the gradients are as if the
+others had what one has: the scale is a replica's share.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ def forward(model: Any, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor
     """The losses of all tasks and the penalties, and the outputs."""
     y_pred = model(x, training=True)
     penalty = total(model.losses)
-    return [*model.losses_of(y, y_pred, sample_weight), penalty], y_pred
+    return [*_whole_losses(model, y, y_pred, sample_weight), penalty], y_pred
 
 
 def one_backward(model: Any, variables: list[keras.Variable], batch: tuple, scale: Tensor) -> tuple:
@@ -88,7 +89,7 @@ def on_representation(
         penalties = model.parts.head_losses()
         penalised[:] = [True for _ in penalties]
         penalty = total(penalties)
-        return [*model.losses_of(y, y_pred, sample_weight), penalty], y_pred
+        return [*_whole_losses(model, y, y_pred, sample_weight), penalty], y_pred
 
     (*values, penalty), _, trunk_pullback = backend.vjp(trunk, shared)
     found, y_pred, pullback = backend.vjp(heads, own, values)
@@ -118,6 +119,10 @@ def on_representation(
 def total(penalties: Sequence[Tensor]) -> Tensor:
     """Sum of scalars, float32; zero of none."""
     return sum((ops.cast(penalty, "float32") for penalty in penalties), ops.zeros(()))
+
+
+def _whole_losses(model: Any, *batch: Any) -> list[Tensor]:
+    return [backend.whole(loss) for loss in model.losses_of(*batch)]
 
 
 def _head_weights(model: Any, losses: Tensor, weights: Tensor) -> Tensor:

@@ -42,9 +42,9 @@ class TaskLearner:
             if one.modulated is not None:
                 modulated = query_loss(of_task, query, one.modulated)  # lekkala2020 eq. 5
                 tracker = self.model.trackers[f"{task}_modulated_loss"]
-                tracker.update_state(ops.stop_gradient(modulated))
+                tracker.update_state(backend.whole(ops.stop_gradient(modulated)))
                 if one.divergence is not None:
-                    modulated = modulated + ops.mean(one.divergence)
+                    modulated = modulated + backend.share(ops.mean(one.divergence))
                 # Its gradient, which is the modulator's alone, without its value.
                 loss = loss + modulated - ops.stop_gradient(modulated)
             losses.append(loss)
@@ -103,12 +103,11 @@ def keep_state(model: Any, balancer: Any) -> None:
 
 def query_losses(model: Any, x: Any, answers: Mapping[str, Tensor]) -> Tensor:
     """Losses of the answers, (tasks,)."""
-    return ops.stack(
-        [
-            query_loss(model.task_losses[task], meta_batch(x[task]).query, answers[task])
-            for task in model.tasks
-        ]
-    )
+    losses = [
+        query_loss(model.task_losses[task], meta_batch(x[task]).query, answers[task])
+        for task in model.tasks
+    ]
+    return backend.whole(ops.stack(losses))
 
 
 def for_metrics(x: Any, answers: Mapping[str, Tensor], tasks: Sequence[str]) -> tuple:

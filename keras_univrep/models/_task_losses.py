@@ -40,7 +40,7 @@ def of_task(values: Any, task: str, name: str, optional: bool = False) -> Any:
 
 
 def scalar_loss(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
-    """The loss of one task, float32, averaged as Keras does."""
+    """The loss of one task, float32, averaged as Keras does: a replica's share."""
     if not isinstance(loss, keras.losses.Loss):
         loss = _FunctionLoss(loss)
     return ops.cast(loss(y_true, y_pred, sample_weight=sample_weight), "float32")
@@ -54,7 +54,9 @@ class _FunctionLoss(keras.losses.Loss):
         self.function = function
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return self.function(y_true, y_pred)
+        value = self.function(y_true, y_pred)
+        # Keras does not divide a scalar.
+        return ops.reshape(value, (1,)) if len(value.shape) == 0 else value
 
 
 def task_losses(

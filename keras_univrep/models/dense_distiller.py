@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep import losses
+from keras_univrep import backend, losses
 from keras_univrep.layers import AlignmentAdapter
 from keras_univrep.models._levels import resized
 from keras_univrep.models._task_parts import TaskParts
@@ -235,7 +235,8 @@ class DenseDistiller(keras.Model):
                 value = self.prediction_loss[task](answer, outputs[task])
                 terms.append(self.prediction_weight[task] * value)
             if terms:
-                self.add_loss(sum(terms))  # li2022 eq. 3
+                # Keras divides what is added by the replicas, as it has divided each term.
+                self.add_loss(backend.whole(sum(terms)))  # li2022 eq. 3
         return outputs
 
     def _teacher_names(self, task: str) -> tuple[str, ...]:

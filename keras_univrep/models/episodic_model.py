@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.models._episode_tensors import membership
+from keras_univrep import backend
+from keras_univrep.models._episode_tensors import check_undivided, membership
 from keras_univrep.types import Shape, Tensor
 
 # Score of a class that an episode does not have: its probability is 0 in float32.
@@ -128,6 +129,7 @@ class EpisodicModel(keras.Model):
             )
         labels = ops.convert_to_tensor(inputs["support_labels"])
         single = len(labels.shape) < _RANK_OF_LABELS
+        check_undivided(single)
         support, queries = (
             ops.convert_to_tensor(inputs[f"{part}_images"]) for part in ("support", "query")
         )
@@ -163,7 +165,7 @@ class EpisodicModel(keras.Model):
         total = ops.sum(means * weights) / ops.maximum(ops.sum(weights), 1.0)  # eq. of the class
         for penalty in self.losses:
             total = total + ops.cast(penalty, total.dtype)
-        return total
+        return backend.share(total)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None

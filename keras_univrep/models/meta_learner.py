@@ -247,7 +247,7 @@ class MetaLearner(backend.TrainStep, keras.Model):
         loss, (outputs, inner), grads = self.meta_gradients(batch, variables)
         finite = all_finite([loss, inner], grads, self.optimizer)
         backend.apply_gradients(self.optimizer, grads, variables, condition=finite)
-        self.skipped.update_state(ops.cast(ops.logical_not(finite), "float32"))
+        self.skipped.update_state(backend.share(ops.cast(ops.logical_not(finite), "float32")))
         # A mean over the epoch, of the steps that were taken.
         self._track(ops.where(finite, loss, 0.0), ops.cast(finite, "float32"))
         return self._judge(batch, outputs, inner)
@@ -290,16 +290,16 @@ class MetaLearner(backend.TrainStep, keras.Model):
         return self.steps if training or self.test_steps is None else self.test_steps
 
     def _query_loss(self, batch: MetaBatch, outputs: Tensor) -> Tensor:
-        """Mean over the tasks of the loss of their queries, and penalties."""
+        """Mean over the tasks of the loss of their queries, and penalties; a replica's share."""
         total = query_loss(self.task_loss, batch.query, outputs)
         for penalty in self.losses:
-            total = total + ops.cast(penalty, total.dtype)
+            total = total + backend.share(ops.cast(penalty, total.dtype))
         return total
 
     def _track(self, loss: Tensor, weight: Tensor) -> None:
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(loss, sample_weight=weight)
+                metric.update_state(backend.whole(loss), sample_weight=weight)
 
     def _judge(self, batch: MetaBatch, outputs: Tensor, inner: Tensor) -> dict[str, Tensor]:
         bad = ops.logical_not(ops.all(ops.isfinite(inner), axis=-1))

@@ -263,7 +263,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
         shared = self.backbone.trainable_variables
         layers = (*self.heads, *self.rates, *self.modulators)
         own = [v for layer in layers for v in layer.trainable_variables]
-        scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        scale = backend.share(ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32"))
         learner = TaskLearner(self)
         found = learner.gradients(shared, own, x, scale)
         losses, penalty, (answers, inner), gram, weights, grads = found
@@ -278,7 +278,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
         self.balancer.update(losses, gram)
         after_step(learner, x, losses)
         counted = ops.cast(finite, "float32")
-        self.skipped.update_state(1.0 - counted)
+        self.skipped.update_state(backend.share(1.0 - counted))
         for number, task in enumerate(self.tasks):
             self.trackers[f"{task}_weight"].update_state(weights[number])
         loss = ops.where(finite, ops.sum(losses) + penalty, 0.0)

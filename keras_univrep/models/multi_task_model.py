@@ -254,7 +254,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         shared, own = self.parts.shared_variables(), self.parts.own_variables()
-        scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        scale = backend.share(ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32"))
         batch = (x, y, sample_weight)
         if not (self.balancer.needs_gradients or self.log_cosines):
             found = one_backward(self, shared + own, batch, scale)
@@ -294,8 +294,8 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
     ) -> Tensor:
         losses = self.losses_of(y, y_pred, sample_weight)
         for task, loss in zip(self.tasks, losses, strict=True):
-            self.trackers[f"{task}_loss"].update_state(loss, sample_weight=_size(x))
-        return sum(losses) + total(self.losses)
+            self.trackers[f"{task}_loss"].update_state(backend.whole(loss), sample_weight=_size(x))
+        return sum(losses) + backend.share(total(self.losses))
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -375,7 +375,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         self, x: Any, losses: Tensor, penalty: Tensor, gram: Tensor | None, weights: Tensor
     ) -> None:
         size = _size(x)
-        self.track_loss(ops.sum(losses) + penalty, x)
+        self.track_loss(backend.share(ops.sum(losses) + penalty), x)
         bad = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
         # Of the first step that broke: after it all losses are likely to be NaN.
         seen = ops.any(self.broken.value > 0.0)

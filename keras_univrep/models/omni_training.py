@@ -10,6 +10,7 @@ from keras_univrep import backend
 from keras_univrep.backbones import OmniFlow, OmniNet
 from keras_univrep.layers.adapted_layer import restore_layer
 from keras_univrep.layers.flows import FLOWS, PARALLEL, check_flow
+from keras_univrep.models._divergence_check import all_finite
 from keras_univrep.models._moving_teacher import MovingTeacher
 from keras_univrep.models._omni_learners import (
     Learner,
@@ -285,16 +286,14 @@ class OmniTraining(backend.TrainStep, keras.Model):
             for flow in self.distilled:
                 total = total + self.distillation_weight * terms[f"{flow}_distillation"]
             for penalty in self.losses:
-                total = total + ops.cast(penalty, total.dtype)
+                total = total + backend.share(ops.cast(penalty, total.dtype))
             return total, (terms, outputs)  # shu2021 eq. 15
 
         variables = self._variables_of(self.flows)
         loss, (terms, outputs), grads = backend.gradients(forward, variables, self.optimizer)
         if self.adapts:
             # Inner steps may diverge, which would spoil all weights: such a step is left out.
-            finite = ops.isfinite(loss)
-            if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-                finite = finite & ops.all(ops.stack([ops.all(ops.isfinite(g)) for g in grads]))
+            finite = all_finite([loss], grads, self.optimizer)
             backend.apply_gradients(self.optimizer, grads, variables, condition=finite)
             counted = ops.cast(finite, "float32")
             loss = ops.where(finite, loss, 0.0)
@@ -305,7 +304,7 @@ class OmniTraining(backend.TrainStep, keras.Model):
         self._track("loss", loss, counted)
         for name, value in terms.items():
             value = value if counted is None else ops.where(counted > 0, value, 0.0)
-            self.trackers[name].update_state(value, sample_weight=counted)
+            self.trackers[name].update_state(backend.whole(value), sample_weight=counted)
         return self._judge(item, outputs)
 
     def evaluate_update(self, data: Any) -> dict[str, Tensor]:
@@ -323,7 +322,7 @@ class OmniTraining(backend.TrainStep, keras.Model):
         flows = [name for name in terms if name.endswith("_loss")]
         self._track("loss", sum(terms[name] for name in flows))
         for name in flows:
-            self.trackers[name].update_state(terms[name])
+            self.trackers[name].update_state(backend.whole(terms[name]))
         logs = self._judge(item, outputs)
         hidden = [name for name in logs if name.endswith("_distillation")]
         hidden += [f"{flow}_loss" for flow in self.flows if f"{flow}_loss" not in terms]
@@ -332,7 +331,7 @@ class OmniTraining(backend.TrainStep, keras.Model):
     def _track(self, name: str, value: Tensor, weight: Tensor | None = None) -> None:
         for metric in self.metrics:
             if metric.name == name:
-                metric.update_state(value, sample_weight=weight)
+                metric.update_state(backend.whole(value), sample_weight=weight)
 
     def _judge(
         self, item: Mapping[str, Any], outputs: Mapping[tuple[str, str], Tensor]

@@ -238,7 +238,7 @@ class RelationNetwork(EpisodicModel):
         total = ops.sum(means * weights) / ops.maximum(ops.sum(weights), 1.0)
         for penalty in self.losses:
             total = total + ops.cast(penalty, total.dtype)
-        return total
+        return backend.share(total)
 
     def get_config(self) -> dict[str, Any]:
         return {

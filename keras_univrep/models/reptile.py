@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.models._inner_loop import (
     adapt,
     convolves,
@@ -140,7 +141,7 @@ class Reptile(MetaLearner):
         outputs, inner, solutions = (
             keras.tree.map_structure(ops.stop_gradient, found) for found in with_solutions
         )
-        scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        scale = backend.share(ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32"))
         grads = [
             scale * (ops.convert_to_tensor(v.value) - ops.mean(phi, axis=0))
             for v, phi in zip(variables, solutions, strict=True)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.losses import NTXent
 from keras_univrep.models._task_gradients import total
 from keras_univrep.types import Tensor
@@ -156,7 +157,7 @@ class SimCLR(keras.Model):
         training: bool = True,
     ) -> Tensor:
         value = self.contrast(y_pred[:, 0], y_pred[:, 1], sample_weight)
-        return value + total(self.losses)
+        return value + backend.share(total(self.losses))
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep import losses
+from keras_univrep import backend, losses
 from keras_univrep.layers import AlignmentAdapter
 from keras_univrep.losses.for_each import for_each
 from keras_univrep.models._teaching import (
@@ -277,7 +277,7 @@ class UniversalDistiller(keras.Model):
                 for name, (target, _) in answers.items()
             }
             for name, value in for_each(self.feature_loss, pairs).items():
-                self.trackers[f"{name}_feature_loss"].update_state(value)
+                self.trackers[f"{name}_feature_loss"].update_state(backend.whole(value))
                 terms[name] = self.feature_weight[name] * value
         if self.prediction_loss is not None:
             pairs = {
@@ -285,7 +285,7 @@ class UniversalDistiller(keras.Model):
                 for name, (_, target) in answers.items()
             }
             for name, value in for_each(self.prediction_loss, pairs).items():
-                self.trackers[f"{name}_prediction_loss"].update_state(value)
+                self.trackers[f"{name}_prediction_loss"].update_state(backend.whole(value))
                 terms[name] = terms[name] + self.prediction_weight[name] * value
         for name, term in terms.items():
             total = total + weights[name] * term  # li2022 eq. 3

@@ -297,7 +297,7 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
         def forward() -> tuple[Tensor, Any]:
             y_pred = self(x, training=True)
             losses = self.source_losses(x, y, y_pred, sample_weight)
-            return average(losses, self.joint) + total(self.losses), (y_pred, losses)
+            return average(losses, self.joint) + backend.share(total(self.losses)), (y_pred, losses)
 
         loss, (y_pred, losses), grads = backend.gradients(forward, variables, self.optimizer)
         with warnings.catch_warnings():
@@ -331,8 +331,8 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
     def _track(self, x: Any, losses: Mapping[str, Mapping[str, Tensor]]) -> None:
         for task, row in losses.items():
             for source, loss in row.items():
-                size = ops.shape(x[task][source])[0]
-                self.trackers[f"{task}_{source}_loss"].update_state(loss, sample_weight=size)
+                size, whole = ops.shape(x[task][source])[0], backend.whole(loss)
+                self.trackers[f"{task}_{source}_loss"].update_state(whole, sample_weight=size)
 
     def compute_loss(
         self,
@@ -344,7 +344,7 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
     ) -> Tensor:
         losses = self.source_losses(x, y, y_pred, sample_weight)
         self._track(x, losses)
-        return average(losses, True) + total(self.losses)
+        return average(losses, True) + backend.share(total(self.losses))
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None

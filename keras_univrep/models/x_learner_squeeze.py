@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.layers import GuidanceLayer
 from keras_univrep.models._hints import check_numbers, check_reduction, hint_loss
 from keras_univrep.models._levels import Levels
@@ -207,7 +208,7 @@ class XLearnerSqueeze(keras.Model):
                 )
                 self.trackers[task].update_state(value, sample_weight=size)
                 loss = loss + size / sum(sizes) * value  # he2022 eq. 3
-        return loss
+        return backend.share(loss)
 
     def head(self, task: str, source: str) -> Any:
         """Returns the teacher's head of a source.

@@ -9,6 +9,8 @@ import sys
 import keras
 import pytest
 
+from tests.models import learners
+
 JAX = """
 import sys
 import keras, numpy as np
@@ -109,7 +111,11 @@ def distiller():
 def tasks():
     images = keras.Input((16, 16, 3))
     features = keras.layers.Identity(name="trunk")(backbone()(images))
-    heads = {name: keras.layers.Dense(3, name=name)(features) for name in ("a", "b")}
+    # A penalty is divided by the replicas, as it is not added up over them.
+    heads = {
+        name: keras.layers.Dense(3, kernel_regularizer="l2", name=name)(features)
+        for name in ("a", "b")
+    }
     return MultiTaskModel(toys.draw_weights(keras.Model(images, heads), 1), shared="trunk")
 
 def trained():
@@ -127,10 +133,55 @@ with strategy.scope():
     two, both = trained()
 assert strategy.num_replicas_in_sync == 2
 toys.assert_equal_weights(one, two, rtol=1e-4, atol=1e-5)
-if NAME != "tasks":
-    np.testing.assert_allclose(alone["loss"], both["loss"], rtol=1e-4)
+assert alone.keys() == both.keys()
+for name in alone:
+    np.testing.assert_allclose(alone[name], both[name], rtol=1e-4, err_msg=name)
 print("equal")
 """
+
+LEARNERS_JAX = """
+import sys
+import keras
+from tests.models import learners
+
+one = {name: learners.trained(name) for name in sys.argv[1:]}
+devices = keras.distribution.list_devices("cpu")
+keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+for name, alone in one.items():
+    both = learners.trained(name)
+    assert len(both[0].trainable_weights[0].value.sharding.device_set) == 2
+    learners.assert_equal(alone, both)
+print("equal")
+"""
+
+LEARNERS_TENSORFLOW = """
+import sys
+import pytest, tensorflow as tf
+from tests.models import learners
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for name in sys.argv[1:]:
+    alone = learners.trained(name)
+    with strategy.scope():
+        both = learners.trained(name)
+    learners.assert_equal(alone, both)
+
+with strategy.scope():
+    model = learners.prototypical()
+(episodes,) = learners.some_episodes(0)
+one = {key: tf.constant(values[0]) for key, values in episodes.items()}
+with pytest.raises(ValueError, match="must have an axis of episodes"):
+    strategy.run(model, (one,))
+with strategy.scope():
+    assert model(one).shape == (4, 3)
+print("equal")
+"""
+
+QUICK = ("anil",)
+OTHERS = tuple(name for name in learners.MAKE if name not in QUICK)
 
 
 def run(code: str, *arguments: str, **environment: str) -> None:
@@ -151,6 +202,9 @@ def slow(name: str) -> object:
 
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="keras.distribution is JAX's")
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
+)
 TWO_DEVICES = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 
 
@@ -183,12 +237,27 @@ def test_what_the_guide_says_runs_on_two_devices(tmp_path: pathlib.Path) -> None
         XLA_FLAGS=TWO_DEVICES)  # fmt: skip
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+@on_tensorflow
 @pytest.mark.parametrize("name", ["network", slow("distiller"), slow("tasks")])
 def test_two_replicas_are_training_on_one_device(name: str) -> None:
     """For what is a mean over images: of statistics of a batch each replica has its own.
 
-    So it is neither for batch normalisation nor for CKA; and what is logged of several tasks, and
-    the terms of a distiller's loss, are divided by the replicas.
+    So it is neither for batch normalisation nor for CKA.
     """
     run(TENSORFLOW, name)
+
+
+@on_jax
+@pytest.mark.parametrize("names", [QUICK, pytest.param(OTHERS, marks=pytest.mark.slow)])
+def test_steps_of_their_own_take_two_devices_for_one(names: tuple[str, ...]) -> None:
+    run(LEARNERS_JAX, *names, XLA_FLAGS=TWO_DEVICES)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("names", [QUICK, pytest.param(OTHERS, marks=pytest.mark.slow)])
+def test_steps_of_their_own_add_up_over_two_replicas(names: tuple[str, ...]) -> None:
+    """A step that one replica must leave out is left out by both; and one episode is not divided.
+
+    Halves of a batch are equal where a normalisation uses their statistics.
+    """
+    run(LEARNERS_TENSORFLOW, *names)
