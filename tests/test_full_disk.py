@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import pathlib
 from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
 import pytest
 
@@ -20,8 +22,10 @@ from keras_univrep.conversion import export, load_exported
 from keras_univrep.models import (
     MultiDomainModel,
     read_pack,
+    resumable_fit,
     save_domain_pack,
 )
+from keras_univrep.models._room import bytes_of
 from tests.models import toys
 
 resource = pytest.importorskip("resource")
@@ -90,6 +94,56 @@ def test_no_half_file_is_left_and_the_old_one_is_whole(
         assert set(read_registry(tmp_path)) == {"own"}
     if name == "domain pack":
         read_pack(tmp_path / "photo.zip")
+
+
+def compiled() -> MultiDomainModel:
+    model = toys.network(1)
+    model.compile(keras.optimizers.Adam(0.01))
+    return model
+
+
+def batches(first: int) -> Iterator[tuple]:
+    while True:
+        yield toys.batch(first)
+        first += 1
+
+
+class FullFromHere(keras.callbacks.Callback):
+    """A disk that is full after so many epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs, self.disk = epochs, contextlib.ExitStack()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if epoch + 1 == self.epochs:
+            self.disk.enter_context(full_disk())
+
+
+def test_a_training_goes_on_from_the_last_backup_for_which_there_was_room(
+    tmp_path: pathlib.Path,
+) -> None:
+    whole, folder = compiled(), tmp_path / "full"
+    resumable_fit(whole, batches, 3, tmp_path / "whole", steps_per_epoch=1)
+    full = FullFromHere(epochs=1)
+    message = r"after epoch 2 must have \d+ bytes beside the last one"
+    with full.disk, pytest.raises(OSError, match=message) as caught:
+        resumable_fit(compiled(), batches, 3, folder, steps_per_epoch=1, callbacks=[full])
+    assert caught.value.errno == errno.EFBIG
+    assert sorted(contents(folder)) == ["epoch-1.weights.h5", "history.csv"]
+    resumed = compiled()
+    history = resumable_fit(resumed, batches, 3, folder, steps_per_epoch=1)
+    assert len(history["loss"]) == 2
+    toys.assert_equal_weights(resumed, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_no_file_of_weights_takes_more_than_is_asked_for(tmp_path: pathlib.Path) -> None:
+    for model in (network(), compiled(), toys.distiller()):
+        model.compile(keras.optimizers.Adam())
+        model.fit(*toys.batch(0), verbose=0)
+        model.save_weights(tmp_path / "a.weights.h5", overwrite=True)
+        size = (tmp_path / "a.weights.h5").stat().st_size
+        assert size <= bytes_of(model) < 20 * size
 
 
 @pytest.mark.slow

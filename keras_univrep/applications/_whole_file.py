@@ -28,16 +28,3 @@ def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
         part = pathlib.Path(folder) / path.name
         yield part
         os.replace(part, path)
-
-
-def reserve(path: pathlib.Path, size: int) -> None:
-    """Raises OSError unless so many bytes can be written to a new file.
-
-    HDF5 ends the process where a disk fills up, and says nothing; so what writes it asks first.
-    """
-    try:
-        with path.open("xb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-    finally:
-        path.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """Weights as a file that constructors read."""
 
-import math
 import pathlib
 
 import h5py
 import keras
 import numpy as np
 
-from keras_univrep.applications._whole_file import reserve, whole_file
+from keras_univrep.applications._whole_file import whole_file
+from keras_univrep.models._room import bytes_of, reserve
 
 
 def save_weights(model: keras.Model, path: str | pathlib.Path, half: bool = False) -> pathlib.Path:
@@ -42,7 +42,8 @@ def save_weights(model: keras.Model, path: str | pathlib.Path, half: bool = Fals
             f"`path` must end with '.weights.h5'. Received: {str(path)!r}. Add it to the name."
         )
     with whole_file(path) as part:
-        reserve(part.with_name("reserved"), _bytes_of(model, half))
+        # Twice, as a file of half precision is made of a whole one.
+        reserve(part.with_name("reserved"), bytes_of(model) * (2 if half else 1))
         if half:
             full = part.with_name("full.weights.h5")
             model.save_weights(full)
@@ -50,13 +51,6 @@ def save_weights(model: keras.Model, path: str | pathlib.Path, half: bool = Fals
         else:
             model.save_weights(part)
     return path
-
-
-def _bytes_of(model: keras.Model, half: bool) -> int:
-    """What the file takes, and the one that it is made of; rather too much than too little."""
-    arrays = sum(4 * math.prod(weight.shape) for weight in model.weights)
-    names = 4096 * (len(model.weights) + 1)
-    return (arrays + names) * (2 if half else 1)
 
 
 def _halve(path: pathlib.Path, target: pathlib.Path) -> None:

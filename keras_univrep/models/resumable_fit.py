@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_univrep.models._room import bytes_of, reserve
+
 BACKUP = "epoch-{}.weights.h5"
 
 
@@ -40,6 +42,7 @@ def resumable_fit(
     Raises:
         ValueError: If `steps` is not a positive multiple of `steps_per_epoch`.
         RuntimeError: If the loss became infinite or NaN.
+        OSError: If there is no room for a backup beside the last one, which stays.
 
     Example:
         >>> import keras, numpy as np, tempfile
@@ -111,7 +114,20 @@ class _Backup(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         partial = self.directory / "partial.weights.h5"
-        self.model.save_weights(partial, overwrite=True)
+        # Of a process that was killed.
+        partial.unlink(missing_ok=True)
+        size = bytes_of(self.model)
+        try:
+            reserve(partial, size)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"The backup after epoch {epoch + 1} must have {size} bytes beside the last one. "
+                f"Received: {error.strerror}. Make room and call again: the training goes on after "
+                "the last epoch of which there is a backup",
+                str(self.directory),
+            ) from error
+        self.model.save_weights(partial)
         old = list(self.directory.glob(BACKUP.format("*")))
         partial.replace(self.directory / BACKUP.format(epoch + 1))
         for path in old:
