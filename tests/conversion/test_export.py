@@ -140,17 +140,85 @@ def test_the_functions_of_a_saved_model_are_written_once_and_short(tmp_path) -> 
         "import sys\n"
         "from tensorflow.core.protobuf import saved_model_pb2\n"
         "saved = saved_model_pb2.SavedModel.FromString(open(sys.argv[1], 'rb').read())\n"
-        "nodes = [n for f in saved.meta_graphs[0].graph_def.library.function for n in f.node_def]\n"
+        "graph = saved.meta_graphs[0].graph_def\n"
+        "nodes = [n for f in graph.library.function for n in f.node_def]\n"
         "print(sum(n.op == 'Conv2D' for n in nodes), max(len(n.name) for n in nodes),\n"
-        "      sum('_output_shapes' in n.attr or '_gradient_op_type' in n.attr for n in nodes))\n"
+        "      sum('_output_shapes' in n.attr or '_gradient_op_type' in n.attr for n in nodes),\n"
+        "      sum(n.op in ('SaveV2', 'ReadVariableOp') for n in graph.node),\n"
+        "      sum(n.op == 'SaveV2' for n in nodes),\n"
+        "      max(len(n.name) for n in graph.node if n.op == 'VarHandleOp'))\n"
     )
     found = subprocess.run(
         [sys.executable, "-c", code, path / "saved_model.pb"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    convolutions, longest, spare = map(int, found.stdout.split())
+    convolutions, longest, *spare, variable = map(int, found.stdout.split())
     # Two layers of each of two domains; the signature of all calls those of each.
-    assert (convolutions, spare) == (4, 0) and longest < 8
+    assert (convolutions, *spare) == (4, 0, 0, 0) and longest < 8 and variable < 16
+
+
+LOADERS = """
+import sys
+import numpy as np
+import tensorflow as tf
+path, folder = sys.argv[1:]
+images = np.load(folder + "/images.npy")
+
+def answer(folder):
+    return tf.saved_model.load(folder).signatures["photo"](images=tf.constant(images))["logits"]
+
+first = answer(path)
+loaded = tf.saved_model.load(path)
+tf.saved_model.save(loaded, folder + "/again", signatures=dict(loaded.signatures))
+np.testing.assert_array_equal(answer(folder + "/again"), first)
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    meta = tf.compat.v1.saved_model.load(session, ["serve"], path)
+    signature = meta.signature_def["photo"]
+    names = signature.outputs["logits"].name, signature.inputs["images"].name
+    np.testing.assert_allclose(session.run(names[0], {names[1]: images}), first, rtol=1e-5)
+"""
+
+
+@pytest.mark.slow
+def test_a_saved_model_is_read_by_sessions_and_saved_again(tmp_path) -> None:
+    pytest.importorskip("tensorflow")
+    path = export(network(adapted=True), tmp_path / "served")
+    np.save(tmp_path / "images.npy", np.ones((2, 16, 16, 3), "float32"))
+    process = subprocess.run(
+        [sys.executable, "-c", LOADERS, str(path), str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own objects")
+def test_what_tables_and_constants_need_is_kept(tmp_path) -> None:
+    import tensorflow as tf
+
+    from keras_univrep.conversion._slim import slim
+
+    module = tf.Module()
+    module.scale = tf.Variable([2.0, 3.0], name="a/long/name/of/a/variable")
+    held = tf.constant([1.0, 10.0])
+    values = tf.lookup.KeyValueTensorInitializer(tf.constant([0, 1]), tf.constant(["a", "b"]))
+    module.table = tf.lookup.StaticHashTable(values, "?")
+
+    @tf.function(input_signature=[tf.TensorSpec((2,), name="x")])
+    def answer(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = x * module.scale + held
+        return {"value": found, "name": module.table.lookup(tf.argmax(found, 0, tf.int32))}
+
+    module.answer = answer
+    tf.saved_model.save(module, str(tmp_path), signatures={"answer": answer})
+    slim(tmp_path)
+    found = tf.saved_model.load(str(tmp_path)).signatures["answer"](x=tf.constant([1.0, 2.0]))
+    np.testing.assert_array_equal(found["value"], [3.0, 16.0])
+    assert found["name"].numpy() == b"b"
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path))
+        name = meta.signature_def["answer"].outputs["name"].name
+        x = meta.signature_def["answer"].inputs["x"].name
+        assert session.run(name, {x: [1.0, 2.0]}) == b"b"
 
 
 @pytest.mark.slow
