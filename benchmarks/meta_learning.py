@@ -73,8 +73,10 @@ def main(argv: list[str]) -> None:
         "limits": LIMITS,
         **side_by_side.common_settings(),
     }
-    theirs = [case for case in THEIRS if case in _CASES.value]
-    ours = theirs + [case for case in OURS_ONLY if case in _CASES.value]
+    # What a modulator must agree with is run as well.
+    chosen = {*_CASES.value, *(SAME[case] for case in _CASES.value if case in SAME)}
+    theirs = [case for case in THEIRS if case in chosen]
+    ours = theirs + [case for case in OURS_ONLY if case in chosen]
     workers = side_by_side.workers()
     cases = {worker: theirs if worker in PEERS else ours for worker in workers}
     rows = []
