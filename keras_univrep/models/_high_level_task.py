@@ -8,7 +8,13 @@ from keras import ops
 
 from keras_univrep.layers import ProbabilisticAttentionModulator
 from keras_univrep.losses import gaussian_kl
-from keras_univrep.models._inner_loop import adapt, network_function, over_tasks, tensors_of
+from keras_univrep.models._inner_loop import (
+    adapt,
+    joins_tasks,
+    network_function,
+    over_tasks,
+    tensors_of,
+)
 from keras_univrep.models._inner_rates import InnerRates
 from keras_univrep.models._meta_batch import MetaBatch, check_targets
 from keras_univrep.models._meta_losses import mean_loss
@@ -32,11 +38,12 @@ class HighLevelTask:
         adapts: bool,
         first_order: bool,
         query_moments: str,
-        vectorize: bool,
+        vectorize: bool | None,
     ) -> None:
         self.backbone, self.layers, self.head = backbone, layers, head
         self.modulator, self.rates = modulator, rates
-        self.adapts, self.first_order, self.vectorize = adapts, first_order, vectorize
+        self.adapts, self.first_order = adapts, first_order
+        self.vectorize = joins_tasks(backbone) if vectorize is None else vectorize
         self.by_support = query_moments == "support"
         self.probabilistic = isinstance(modulator, ProbabilisticAttentionModulator)
 

@@ -9,7 +9,6 @@ from keras import ops
 from keras_univrep import backend, balancers
 from keras_univrep.models._divergence_check import all_finite, with_divergence_check
 from keras_univrep.models._high_level_task import HighLevelTask, check_parts
-from keras_univrep.models._inner_loop import joins_tasks
 from keras_univrep.models._inner_rates import InnerRates
 from keras_univrep.models._meta_batch import meta_batch
 from keras_univrep.models._modulation import ModulatedLayers
@@ -153,7 +152,7 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
             self.rates.append(rates)
             self.parts[task] = HighLevelTask(
                 backbone, layers, head, modulators.get(task), rates, adapts, self.first_order,
-                query_moments, joins_tasks(backbone) if vectorize is None else vectorize,
+                query_moments, vectorize,
             )  # fmt: skip
         self.task_losses: Any = None
         self.balancer: balancers.Balancer = balancers.Uniform()
