@@ -55,6 +55,7 @@ WAY = flags.DEFINE_integer("way", 60, "Classes of a training episode.")
 SHOT = flags.DEFINE_integer("shot", 1, "Support images of each class in training.")
 QUERY = flags.DEFINE_integer("query", 5, "Query images of each class in training.")
 RATE = flags.DEFINE_float("learning_rate", 1e-3, "First rate of Adam.")
+PADDING = flags.DEFINE_integer("padding", 0, "Largest random shift of training images, pixels.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights and of all episodes.")
 # Output
 OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
@@ -83,7 +84,7 @@ def halving(rate, episodes):
     return keras.optimizers.schedules.ExponentialDecay(rate, episodes, 0.5, staircase=True)
 
 
-def train(model, domain, splits, counts, sizes, rate, seed, folder):
+def train(model, domain, splits, counts, sizes, rate, padding, seed, folder):
     """Trains the model, resumably, and leaves the best weights in `best.weights.h5`."""
     best = folder / "best.weights.h5"
     if (folder / "trained").exists():
@@ -98,7 +99,7 @@ def train(model, domain, splits, counts, sizes, rate, seed, folder):
 
     def episodes(first_step):
         return datasets.episode_pipeline(
-            domain, splits["train"], own, training=True, first_step=first_step
+            domain, splits["train"], own, training=True, first_step=first_step, padding=padding
         )
 
     history = folder / "training" / "history.csv"
@@ -194,7 +195,8 @@ def main(_):
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "domain": domain.name, "rotations": ROTATIONS.value, "filters": filters,
-        "distance": DISTANCE.value, "learning_rate": RATE.value, "seed": SEED.value,
+        "distance": DISTANCE.value, "learning_rate": RATE.value, "padding": PADDING.value,
+        "seed": SEED.value,
         "sizes": {name: list(size) for name, size in sizes.items()}, "episodes": counts,
     }  # fmt: skip
     evaluation.keep_settings(folder, settings)
@@ -204,7 +206,9 @@ def main(_):
     model = models.PrototypicalNetwork(
         network, max(sizes["train"][0], sizes["validation"][0]), DISTANCE.value
     )
-    best = train(model, domain, splits, counts, sizes, RATE.value, SEED.value, folder)
+    best = train(
+        model, domain, splits, counts, sizes, RATE.value, PADDING.value, SEED.value, folder
+    )
     model.load_weights(best)
     ways = {"5-way 1-shot": (5, None)} if smoke else TESTS
     rows = test(

@@ -101,7 +101,7 @@ class BatchPlan:
         n = len(indices)
         rng = np.random.default_rng((*self._entropy, 1, step))
         rows, columns = (
-            _reflect(rng.integers(-pad, pad + 1, (n, 1)) + np.arange(side), side)
+            reflect(rng.integers(-pad, pad + 1, (n, 1)) + np.arange(side), side)
             for pad, side in zip(self._pads, self._sides, strict=True)
         )
         if self._flip:
@@ -131,6 +131,6 @@ class BatchPlan:
         return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, self.size))
 
 
-def _reflect(positions: np.ndarray, side: int) -> np.ndarray:
+def reflect(positions: np.ndarray, side: int) -> np.ndarray:
     """Reflects pixel positions at the first and last pixel, which are not repeated."""
     return (side - 1) - np.abs((side - 1) - np.abs(positions))

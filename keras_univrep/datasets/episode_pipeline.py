@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_univrep.datasets.domain import Arrays, Domain
-from keras_univrep.datasets.episode import Episode
+from keras_univrep.datasets.episode_reader import Batch, EpisodeReader, make_episode_reader
 from keras_univrep.datasets.episodes import EpisodeSampler
 from keras_univrep.datasets.tensorflow_loader import load_tensorflow
 from keras_univrep.types import Tensor
@@ -14,9 +14,6 @@ from keras_univrep.types import Tensor
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Batch = dict[str, np.ndarray]
-# Floats of half a megabyte.
-_CACHED_VALUES = 2**17
 KEYS = ("support_images", "support_labels", "query_images", "query_labels")
 
 
@@ -29,6 +26,7 @@ def episode_batches(
     training: bool = False,
     seed: int = 0,
     pad_to: tuple[int, int] | None = None,
+    padding: int = 0,
     **kwargs: Any,
 ) -> "_EpisodeBatches":
     """Makes a sequence of the images of episodes, in NumPy, without TensorFlow.
@@ -38,7 +36,7 @@ def episode_batches(
 
     Differences:
         li2022 scales images to [-1, 1]; here a domain's own mean and deviation are applied, as in
-        `pipeline`. Images are not augmented, as in its episodes.
+        `pipeline`. Images are not augmented, as in its episodes, unless `padding` says so.
 
     Args:
         source: The `Domain`; or arrays (images, labels) that are ready to use, such as features:
@@ -56,6 +54,9 @@ def episode_batches(
             have one shape and a compiled program is compiled once: with its own images again, in
             their order, and labels of -1. `sampler.largest_size` is always enough. None for no
             padding.
+        padding: In training, largest random shift of each image, in pixels, down or up and right or
+            left; the border is a reflection of the image, as in `pipeline`. 0 for images as
+            they are.
         **kwargs: Of `keras.utils.PyDataset`: `workers`, `use_multiprocessing`, `max_queue_size`.
 
     Returns:
@@ -77,7 +78,7 @@ def episode_batches(
     >>> batch["support_images"].shape, batch["query_labels"].shape
     ((5, 32, 32, 3), (50,))
     """
-    reader = _reader(source, split, sampler, seed, pad_to)
+    reader = make_episode_reader(source, split, sampler, seed, pad_to, padding if training else 0)
     _check(episodes, batch_size, reader.sampler, pad_to)
     return _EpisodeBatches(reader, int(episodes), batch_size, training, **kwargs)
 
@@ -92,6 +93,7 @@ def episode_pipeline(
     seed: int = 0,
     pad_to: tuple[int, int] | None = None,
     first_step: int = 0,
+    padding: int = 0,
 ) -> "tf.data.Dataset":
     """Makes a tf.data pipeline of the items of `episode_batches`.
 
@@ -106,6 +108,7 @@ def episode_pipeline(
         pad_to: As for `episode_batches`.
         first_step: In training, the number of the first item, from 0: an interrupted training goes
             on with the episodes that it would have had.
+        padding: As for `episode_batches`.
 
     Returns:
         Dataset of the dicts of `episode_batches`. The number of images is known in advance only
@@ -124,7 +127,7 @@ def episode_pipeline(
     [5, 5]
     """
     tf = load_tensorflow()
-    reader = _reader(source, split, sampler, seed, pad_to)
+    reader = make_episode_reader(source, split, sampler, seed, pad_to, padding if training else 0)
     _check(episodes, batch_size, reader.sampler, pad_to)
     if not isinstance(first_step, (int, np.integer)) or first_step < 0:
         raise ValueError(
@@ -173,7 +176,7 @@ class _EpisodeBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        reader: "_Reader",
+        reader: EpisodeReader,
         episodes: int,
         batch_size: int | None,
         training: bool,
@@ -205,135 +208,6 @@ class _EpisodeBatches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Moves on to the next epoch's episodes; `fit` calls it."""
         self._epoch += 1
-
-
-class _Reader:
-    """Maps numbers of episodes to their images and labels."""
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        domain: Domain | None,
-        sampler: EpisodeSampler,
-        pad_to: tuple[int, int] | None,
-    ) -> None:
-        self.sampler = sampler
-        self._pad_to = pad_to
-        self.image_shape = images.shape[1:]
-        self._images = images
-        self._scale = self._shift = None
-        if domain is not None:
-            # A factor and an addend for every value of an image: NumPy is ten times slower over an
-            # inner axis of three.
-            repeats = domain.image_shape[0] * domain.image_shape[1]
-            std = np.tile(np.asarray(domain.std, "float64"), repeats)
-            mean = np.tile(np.asarray(domain.mean, "float64"), repeats)
-            self._scale = (1 / (255 * std)).astype("float32")
-            self._shift = (-mean / std).astype("float32")
-
-    def __call__(self, first: int, count: int | None) -> Batch:
-        if count is None or self.sampler.has_one_size:
-            episode = self.sampler(first) if count is None else self.sampler.block(first, count)
-            parts = self._parts(episode, first)
-        else:
-            rows = [self._parts(self.sampler(first + i), first + i) for i in range(count)]
-            parts = [np.stack(arrays) for arrays in zip(*rows)]
-        support, support_labels, queries, query_labels = parts
-        return {
-            "support_images": self._gather(support),
-            "support_labels": support_labels,
-            "query_images": self._gather(queries),
-            "query_labels": query_labels,
-        }
-
-    def _parts(self, episode: Episode, number: int) -> list[np.ndarray]:
-        """Indices and labels of the support set, then of the queries; padded if so asked."""
-        found = []
-        for place, part in enumerate(("support", "query")):
-            indices, labels = (
-                getattr(episode, f"{part}_indices"),
-                getattr(episode, f"{part}_labels"),
-            )
-            size, wanted = indices.shape[-1], (self._pad_to or (None, None))[place]
-            if wanted is not None and size > wanted:
-                raise ValueError(
-                    "`pad_to` must hold the images of each episode. Received: "
-                    f"pad_to={self._pad_to}, episode {number} with {size} {part} images. Pass "
-                    f"`pad_to=sampler.largest_size`, {self.sampler.largest_size}."
-                )
-            if wanted is not None:
-                rows = np.arange(wanted)
-                # Images of the episode, not zeros: batch normalisation sees them as well.
-                indices = indices[..., rows % size]
-                labels = np.where(rows < size, labels[..., rows % size], np.int32(-1))
-            found += [indices, labels]
-        return found
-
-    def _gather(self, indices: np.ndarray) -> np.ndarray:
-        if self._scale is None or self._shift is None:
-            return self._images[indices].astype("float32", copy=False)
-        flat = indices.ravel()
-        values = np.empty((len(flat), len(self._scale)), "float32")
-        # Few images at a time stay in the processor's cache from one operation to the next.
-        few = max(1, _CACHED_VALUES // len(self._scale))
-        for start in range(0, len(flat), few):
-            part = values[start : start + few]
-            part[...] = self._images[flat[start : start + few]].reshape(part.shape)
-            part *= self._scale
-            part += self._shift
-        return values.reshape(*indices.shape, *self.image_shape)
-
-
-def _reader(
-    source: Domain | Arrays,
-    split: str | None,
-    sampler: EpisodeSampler | str,
-    seed: int,
-    pad_to: tuple[int, int] | None,
-) -> _Reader:
-    domain = source if isinstance(source, Domain) else None
-    if domain is not None:
-        images, labels = domain.arrays(str(split))
-        where = f"split '{split}' of domain '{domain.name}'"
-    else:
-        images, labels = _check_arrays(source, split)
-        where = "the arrays"
-    if isinstance(sampler, str):
-        stream = "" if domain is None else domain.name
-        sampler = EpisodeSampler.from_protocol(sampler, labels, seed=seed, stream=stream)
-    if not isinstance(sampler, EpisodeSampler):
-        raise TypeError(
-            "`sampler` must be an EpisodeSampler or the name of a protocol. Received: "
-            f"{type(sampler).__name__}. Make one with `EpisodeSampler(labels)`."
-        )
-    if not np.array_equal(sampler.labels, labels):
-        raise ValueError(
-            f"`sampler` must be made of the labels of {where}. Received: a sampler of "
-            f"{len(sampler.labels)} labels, {len(labels)} images. Pass "
-            "`EpisodeSampler(labels)` with the labels of this split."
-        )
-    return _Reader(images, domain, sampler, pad_to)
-
-
-def _check_arrays(source: Any, split: str | None) -> Arrays:
-    if not isinstance(source, (tuple, list)) or len(source) != 2 or split is not None:
-        raise TypeError(
-            "`source` must be a Domain with the name of a split, or a pair (images, labels) with "
-            f"split=None. Received: {type(source).__name__} with split={split!r}. Pass, for "
-            "example, `load_domain('eurosat'), 'test'`."
-        )
-    images, labels = np.asarray(source[0]), np.asarray(source[1])
-    if images.dtype.kind != "f":
-        raise TypeError(
-            "Images or features must be floats, ready to use. Received: dtype "
-            f"{images.dtype}. Make a domain of integers with `domain_from_arrays`."
-        )
-    if images.ndim < 2 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            "Arrays must have the shapes (n, ...) and (n,). Received: images "
-            f"{images.shape}, labels {labels.shape}. Pass one label for each image."
-        )
-    return images, labels
 
 
 def _check(

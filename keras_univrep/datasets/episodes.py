@@ -261,6 +261,18 @@ class EpisodeSampler:
         classes, indices = (part[own] for part in parts)
         return self._fixed(classes, indices)
 
+    def random_numbers(self, number: int, stream: int) -> np.random.Generator:
+        """Returns the generator of what else is drawn for an episode, such as shifts of its images.
+
+        Args:
+            number: Number of the episode, from 0.
+            stream: Which of several independent generators, integer from 0.
+
+        Returns:
+            A generator in its first state, independent of the one that draws the episode.
+        """
+        return np.random.default_rng((*self._entropy, 2, int(number), int(stream)))
+
     def _choose_classes(
         self, min_images: int, exclude: bool, num_classes: int | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_univrep.datasets.batch_plan import AUGMENTATIONS, Plan, _reflect
+from keras_univrep.datasets.batch_plan import AUGMENTATIONS, Plan, reflect
 from keras_univrep.datasets.batch_reader import BatchReader
 from keras_univrep.datasets.domain import Domain
 
@@ -114,7 +114,7 @@ class FixedViews:
     def __call__(self, samples: np.ndarray) -> Plan:
         """Plans what to read: images, rows and columns, as `BatchPlan` does for a step."""
         rows, columns = (
-            _reflect(offset[samples][:, None] + np.arange(side), side)
+            reflect(offset[samples][:, None] + np.arange(side), side)
             for offset, side in zip(self._offsets, self._sides, strict=True)
         )
         columns = np.where(self._flips[samples][:, None], columns[:, ::-1], columns)

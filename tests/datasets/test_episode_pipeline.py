@@ -200,6 +200,58 @@ def test_a_training_pipeline_may_start_further_on() -> None:
             episode_pipeline(domain, "train", sampler, **arguments)
 
 
+def test_training_images_are_shifted_by_at_most_the_padding() -> None:
+    domain = toy()
+    sampler = EpisodeSampler(domain.arrays("train")[1], way=5, shot=2, query=3)
+    shifted = episode_batches(domain, "train", sampler, 4, training=True, padding=2)
+    seen = set()
+    for number in range(4):
+        found = shifted[number]
+        for key, images in expected(domain, sampler, number).items():
+            if key.endswith("labels"):
+                np.testing.assert_array_equal(found[key], images)
+                continue
+            for image, wanted in zip(found[key], images, strict=True):
+                border = np.pad(wanted, ((2, 2), (2, 2), (0, 0)), "reflect")
+                views = np.lib.stride_tricks.sliding_window_view(border, wanted.shape)[:, :, 0]
+                places = np.argwhere(np.abs(views - image).max(axis=(2, 3, 4)) < 1e-5)
+                assert len(places) == 1
+                seen.add((key, *places[0].tolist()))
+    # 40 and 60 images, each at one of 25 places of equal chance.
+    assert len(seen) > 35
+
+
+def test_shifts_belong_to_the_number_of_an_episode() -> None:
+    domain = toy()
+    sampler = EpisodeSampler(domain.arrays("train")[1], way=3, shot=1, query=2)
+    options: dict[str, Any] = {"training": True, "padding": 1}
+    single = episode_batches(domain, "train", sampler, 4, **options)
+    stacked = episode_batches(domain, "train", sampler, 4, batch_size=2, **options)
+    late = episode_pipeline(domain, "train", sampler, first_step=3, **options)
+    for key in KEYS:
+        np.testing.assert_array_equal(stacked[1][key], np.stack([single[2][key], single[3][key]]))
+    check(next(late.as_numpy_iterator()), single[3])
+    plain = episode_batches(domain, "train", sampler, 4, padding=1)
+    check(plain[2], expected(domain, sampler, 2))
+
+
+@pytest.mark.parametrize("padding", [-1, 6, 1.5, None])
+def test_shifts_beyond_the_image_are_refused(padding: Any) -> None:
+    domain = toy()
+    sampler = EpisodeSampler(domain.arrays("train")[1], way=3, shot=1)
+    with pytest.raises(ValueError, match=rf"Received: padding={padding}, images of shape"):
+        episode_batches(domain, "train", sampler, training=True, padding=padding)
+
+
+def test_features_are_not_shifted() -> None:
+    labels = np.repeat(np.arange(6), 12)
+    features = np.random.default_rng(0).standard_normal((72, 4)).astype("float32")
+    with pytest.raises(ValueError, match="and 0 with arrays"):
+        episode_batches(
+            (features, labels), None, EpisodeSampler(labels, 3, 1), training=True, padding=1
+        )
+
+
 def test_a_padding_that_is_none_is_refused() -> None:
     domain = toy()
     sampler = EpisodeSampler(domain.arrays("train")[1], way=3, shot=2, query=4)
