@@ -57,6 +57,7 @@ def convolution(
     ((1, 3, 3, 4), 20.0)
     """
     inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
+    bias = None if bias is None else ops.convert_to_tensor(bias)
     rank = len(kernel.shape) - 2
     strides, dilation = _each_axis(strides, rank), _each_axis(dilation, rank)
     if not isinstance(padding, str):

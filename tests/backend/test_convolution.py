@@ -126,6 +126,33 @@ def test_one_and_three_axes(rank):
         np.testing.assert_allclose(outputs, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
 
 
+@pytest.mark.parametrize("adapted", [False, True])
+@pytest.mark.parametrize("groups, padding", [(1, "valid"), (1, 1), (2, "same")])
+def test_a_bias_is_added_once_and_has_its_gradient(adapted, groups, padding):
+    x, kernel, alpha = arrays(3, groups)
+    bias = np.random.default_rng(3).normal(size=6)
+    options = {"groups": groups, "padding": padding}
+    right = bias + (
+        expected(x, kernel, alpha, 3, **options)
+        if adapted
+        else oracles.convolution(x, kernel, **options)
+    )
+    cotangent = np.random.default_rng(4).normal(size=right.shape)
+    fixed = [array.astype("float32") for array in (x, kernel)]
+    weights = ops.convert_to_tensor(cotangent.astype("float32"))
+
+    def run_with(values):
+        adapter = alpha.astype("float32") if adapted else None
+        outputs = backend.convolution(*fixed, adapter, padding=padding, bias=values[0])
+        return ops.sum(outputs * weights), ops.stop_gradient(outputs)
+
+    (_, outputs), (grad,) = backend.value_and_grad(run_with, [bias.astype("float32")])
+    np.testing.assert_allclose(ops.convert_to_numpy(outputs), right, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(grad), cotangent.sum((0, 1, 2)), rtol=1e-4, atol=1e-4
+    )
+
+
 def test_compiled_training_moves_the_adapter_alone():
     """A graph that asks for the adapter's gradient only, as a frozen trunk does."""
     x, kernel, alpha = (array.astype("float32") for array in arrays(3))

@@ -8,15 +8,16 @@ from keras import ops
 from keras_univrep import backend
 
 
+@pytest.mark.parametrize("unroll", [False, True])
 @pytest.mark.parametrize("steps", [0, 1, 4])
-def test_the_state_goes_from_step_to_step(steps: int) -> None:
+def test_the_state_goes_from_step_to_step(steps: int, unroll: bool) -> None:
     def body(number: object, state: dict) -> tuple:
         x, total = state["x"], state["total"]
         return {"x": 0.5 * x + ops.cast(number, "float32"), "total": total + x}, ops.sum(x)
 
     start = np.array([1.0, 2.0], "float32")
     state = {"x": ops.convert_to_tensor(start), "total": ops.zeros((2,))}
-    state, seen = backend.repeat(body, state, steps)
+    state, seen = backend.repeat(body, state, steps, unroll)
     x, total, sums = start, np.zeros(2), []
     for number in range(steps):
         sums.append(x.sum())
@@ -26,9 +27,10 @@ def test_the_state_goes_from_step_to_step(steps: int) -> None:
     np.testing.assert_allclose(ops.convert_to_numpy(seen), sums, rtol=1e-6)
 
 
-def test_it_can_be_differentiated() -> None:
+@pytest.mark.parametrize("unroll", [False, True])
+def test_it_can_be_differentiated(unroll: bool) -> None:
     def power(values: list) -> tuple:
-        state, _ = backend.repeat(lambda number, x: (x * x, x), values[0], 3)
+        state, _ = backend.repeat(lambda number, x: (x * x, x), values[0], 3, unroll)
         return state, ()
 
     (value, _), (grad,) = backend.value_and_grad(power, [ops.convert_to_tensor(1.1)])

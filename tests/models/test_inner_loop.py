@@ -11,8 +11,11 @@ from keras_univrep.models._inner_loop import (
     adapt,
     check_differentiable_twice,
     check_no_randomness,
+    convolves,
+    joins_tasks,
     network_function,
     over_tasks,
+    writes_out,
 )
 
 RNG = np.random.default_rng(3)
@@ -109,17 +112,34 @@ def test_a_network_is_normalised_by_its_batch_and_keeps_nothing() -> None:
     np.testing.assert_allclose(ops.convert_to_numpy(frozen), x @ kernel, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("vectorize", [True, False])
+@pytest.mark.parametrize("vectorize, unroll", [(True, False), (False, False), (False, True)])
 @pytest.mark.parametrize("tasks", [1, 3])
-def test_tasks_are_computed_alone(vectorize: bool, tasks: int) -> None:
+def test_tasks_are_computed_alone(vectorize: bool, unroll: bool, tasks: int) -> None:
     x = RNG.normal(size=(tasks, 4, 2)).astype("float32")
     scale = np.arange(1.0, tasks + 1, dtype="float32")
     arrays = [ops.convert_to_tensor(x), ops.convert_to_tensor(scale)]
     total, (scaled,) = over_tasks(
-        lambda parts: (ops.sum(parts[0]), [parts[0] * parts[1]]), arrays, vectorize
+        lambda parts: (ops.sum(parts[0]), [parts[0] * parts[1]]), arrays, vectorize, unroll
     )
     np.testing.assert_allclose(ops.convert_to_numpy(total), x.sum((1, 2)), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(ops.convert_to_numpy(scaled), x * scale[:, None, None], rtol=1e-6)
+
+
+def test_the_form_of_the_loops_follows_from_network_backend_and_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = keras.backend.backend()
+    dense = network()[0]
+    images = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    assert convolves(images) and not convolves(dense)
+    for processor in (True, False):
+        monkeypatch.setattr(backend, "on_processor", lambda processor=processor: processor)
+        assert joins_tasks(dense)
+        assert joins_tasks(images) == (name != "torch" or not processor)
+        few, many = (writes_out(images, tasks, 5) for tasks in (2, 2000))
+        assert not many and few == (name == "jax" and processor)
+        assert not writes_out(images, None, 5)
+        assert not writes_out(dense, 2, 5)
 
 
 def test_what_cannot_adapt_is_refused() -> None:
