@@ -51,6 +51,38 @@ def test_tasks_are_those_that_were_asked_for(folder, tmp_path):
     assert only.tasks == ("classification",)
 
 
+def test_roads_have_vanishing_points_in_the_test_alone(folder, tmp_path):
+    # Two lines that meet at a quarter of the height and three quarters of the width.
+    rows, columns = np.mgrid[:180, :240]
+    sides = [columns - 180 - slope * (rows - 45) for slope in (-1.5, 0.4)]
+    road = np.where((rows > 45) & (sides[0] > 0) & (sides[1] < 0), 220, 40)[..., None]
+    rng = np.random.default_rng(0)
+    frames = {
+        f"{split}/{kind}/{number:02d}.{suffix}": pixels
+        for split, count in (("train", 1), ("val", 1), ("test", 20))
+        for number in range(count)
+        for kind, suffix, pixels in (
+            ("rgb", "jpg", (road + rng.integers(0, 9, (180, 240, 3))).astype("uint8")),
+            ("seg", "png", np.zeros((180, 240), "uint8")),
+        )
+    }
+    write_archive(folder / "camvid/camvid_180x240.zip", frames)
+    counts = {}
+    for split in ("validation", "test"):
+        tasks = mmt_local(folder, split, 16, ["vanishing_point"], tmp_path, query=2)
+        counts[split] = tasks.environments("vanishing_point")
+    rooms = mmt_local(folder, "test", 16, ["depth"], tmp_path, query=2).environments("depth")
+    assert counts["test"] == rooms + 1
+    batch = tasks.batch(0, 40)["vanishing_point"]
+    points = np.concatenate([batch[part][1] for part in ("support", "query")], axis=1)
+    # In half widths and heights from the middle; an environment is of roads or of rooms.
+    of_roads = np.all(np.abs(points - (0.5, -0.5)) < 0.1, axis=(1, 2))
+    assert 5 < of_roads.sum() < 35
+    np.testing.assert_array_equal(
+        of_roads, np.any(np.abs(points - (0.5, -0.5)) < 0.1, axis=2).any(1)
+    )
+
+
 def test_what_cannot_be_is_refused(folder):
     with pytest.raises(ValueError, match="`split` must be"):
         mmt_local(folder, "val")

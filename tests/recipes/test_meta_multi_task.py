@@ -1,7 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 
+from tests.datasets.dense_sets import write_liu
+from tests.datasets.test_meta_dataset import write_folder
 from tests.recipes.runner import runner
 
 run = runner("meta_multi_task")
@@ -34,3 +37,18 @@ def test_smoke_prints_numbers_of_every_task(tmp_path):
 def test_a_single_task_and_every_method_run(method, tasks, tmp_path):
     run(tmp_path, f"--method={method}", f"--tasks={tasks}", must_succeed=True)
     check(tmp_path, [tasks])
+
+
+@pytest.mark.slow
+def test_rooms_and_scenes_come_from_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
+    write_liu(tmp_path / "rooms", {"train": 30, "val": 9}, {"depth": "depth"}, (288, 384))
+    write_folder(tmp_path / "scenes", [f"scene{number:02d}" for number in range(20)])
+    folders = [f"--rooms_dir={tmp_path / 'rooms'}", f"--places_dir={tmp_path / 'scenes'}"]
+    # A plane that recedes to the right: it has normals, and too few edges for vanishing points.
+    plane = np.linspace(1.0, 4.0, 384) + np.zeros((288, 1))
+    for path in (tmp_path / "rooms").glob("*/depth/*.npy"):
+        np.save(path, plane[..., None])
+    tasks = ["classification", "depth", "normals"]
+    run(tmp_path / "run", *folders, f"--tasks={','.join(tasks)}", must_succeed=True)
+    check(tmp_path / "run", tasks)
