@@ -26,6 +26,14 @@ def test_smoke_prints_the_table_and_leaves_weights_and_curve(finished):
 
 
 @pytest.mark.slow
+def test_validation_characters_may_be_trained_on(tmp_path):
+    run(tmp_path, "--train_on_validation", "--padding=2", must_succeed=True)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["trained_on"] == "train+validation" and results["validation"] is None
+    assert (tmp_path / "best.weights.h5").exists()
+
+
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
     folder, _ = finished
     first = json.loads((folder / "results.json").read_text())["table"]
