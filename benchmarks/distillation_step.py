@@ -20,6 +20,8 @@ from distillation_cases import case_names, our_cases, peer_cases
 from side_by_side import BACKENDS, PEERS, SMOKE, Row, Values
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench", "Where results.json goes.")
+_WIDTH = flags.DEFINE_float("width", 0.25, "Of the ResNet-26.")
+_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width, in pixels.")
 _BATCH = flags.DEFINE_integer("batch_size", 16, "Images of each of the domains in a step.")
 
 
@@ -74,8 +76,8 @@ def main(argv: list[str]) -> None:
     start = time.perf_counter()
     settings: dict[str, Any] = {
         "teachers": [2] if SMOKE.value else [1, 2, 4, 8],
-        "width": 0.125 if SMOKE.value else 0.25,
-        "size": 16 if SMOKE.value else 32,
+        "width": 0.125 if SMOKE.value else _WIDTH.value,
+        "size": 16 if SMOKE.value else _SIZE.value,
         "batch_size": 8 if SMOKE.value else _BATCH.value,
         **side_by_side.common_settings(),
     }

@@ -25,6 +25,12 @@ from absl import flags
 OURS = ("tensorflow", "jax", "torch")
 PEERS = ("peer", "peer_channels_last")
 WARM_UP = 3
+# The C library's: nothing that is freed goes back to the system.
+KEPT = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 # Threads that wait for work spin for a while, on the cores that the next worker is to have.
 PAUSE = 0.05
 
@@ -36,6 +42,9 @@ _FRESH_ROUNDS = flags.DEFINE_integer(
     "fresh_rounds", 3, "Processes for each case alone: first call and peak memory."
 )
 _THREADS = flags.DEFINE_list("threads", ["1", "2"], "1: one core, CPU time; more: wall time.")
+_KEEP_MEMORY = flags.DEFINE_boolean(
+    "keep_memory", False, "All workers keep the memory that they free (glibc), peers too."
+)
 _WORKER = flags.DEFINE_string("worker", None, "Internal: name of the worker to be.")
 _SETTINGS = flags.DEFINE_string("settings", None, "Internal: settings of the worker, as JSON.")
 flags.register_validator(
@@ -58,6 +67,7 @@ def common_settings() -> dict[str, Any]:
         "rounds": min(1, _ROUNDS.value) if SMOKE.value else _ROUNDS.value,
         "fresh_rounds": min(1, _FRESH_ROUNDS.value) if SMOKE.value else _FRESH_ROUNDS.value,
         "seed": SEED.value,
+        "keep_memory": _KEEP_MEMORY.value,
     }
 
 
@@ -127,6 +137,7 @@ def _start(
     """Starts a worker that may use so many cores."""
     environment = {
         **os.environ,
+        **(KEPT if settings.get("keep_memory") else {}),
         "KERAS_BACKEND": worker if worker in OURS else "torch",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(threads),
