@@ -21,7 +21,7 @@ from side_by_side import BACKENDS, PEERS, SMOKE, Row, Values
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench", "Where results.json goes.")
 _WIDTH = flags.DEFINE_float("width", 0.25, "Of the ResNet-26.")
-_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width, in pixels.")
+_SIZE = flags.DEFINE_integer("image_size", 32, "In pixels, a multiple of 8.")
 _BATCH = flags.DEFINE_integer("batch_size", 16, "Images of each of the domains in a step.")
 
 

@@ -12,8 +12,8 @@ from keras_univrep.types import Tensor
 
 # Where a loop over tasks is compiled once, which saves minutes where its body is large.
 LOOPS = keras.backend.backend() == "jax"
-# Passes through a network of convolutions that are written out at most: these, with their
-# gradients, take XLA about a minute.
+# Passes through a network of convolutions that are written out at most. So many of Conv-4, with
+# their gradients, take XLA a minute and a half of one core; a step is then six times as fast.
 MOST_PASSES = 48
 
 Forward = Callable[..., tuple[Any, list[Tensor]]]
