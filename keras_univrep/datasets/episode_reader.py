@@ -92,9 +92,10 @@ class EpisodeReader:
                 images = self._images[flat[rows]]
             else:
                 images = self._images.reshape(-1, self.image_shape[-1]).take(pixels[rows], axis=0)
-            values[rows] = images.reshape(-1, len(self._scale))
-            values[rows] *= self._scale
-            values[rows] += self._shift
+            part_values = values[rows]
+            part_values[...] = images.reshape(part_values.shape)
+            part_values *= self._scale
+            part_values += self._shift
         return values.reshape(*indices.shape, *self.image_shape)
 
     def _pixels(self, indices: np.ndarray, first: int, part: int) -> np.ndarray:
