@@ -25,7 +25,7 @@ from absl import flags
 OURS = ("tensorflow", "jax", "torch")
 PEERS = ("peer", "peer_channels_last")
 WARM_UP = 3
-# The C library's: nothing that is freed goes back to the system.
+# What `backend.keep_memory` asks of the C library, for the peers as well.
 KEPT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),

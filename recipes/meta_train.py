@@ -30,7 +30,16 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_univrep import backbones, datasets, evaluation, layers, metrics, models, plotting
+from keras_univrep import (
+    backbones,
+    backend,
+    datasets,
+    evaluation,
+    layers,
+    metrics,
+    models,
+    plotting,
+)
 from keras_univrep.callbacks import ProgressBar
 
 METHODS = ("maml", "first_order_maml", "anil", "reptile", "modulator", "probabilistic_modulator")
@@ -271,6 +280,7 @@ def draw_pictures(folder, history, weights, best, epoch, title, blocks=4):
 
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    backend.keep_memory()
     start, smoke, method = time.time(), SMOKE.value, METHOD.value
     if TESTS.value and DATA.value == "omniglot":
         raise app.UsageError("--test_dirs hold colour images: pass --data=mini_imagenet.")

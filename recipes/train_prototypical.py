@@ -28,7 +28,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
+from keras_univrep import backbones, backend, datasets, evaluation, few_shot, models, plotting
 from keras_univrep.callbacks import ProgressBar
 
 # Ways, of one shot and 15 queries of each class as in the paper's code, and what it reports.
@@ -206,6 +206,7 @@ def draw(history, folder, epoch):
 
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    backend.keep_memory()
     start = time.time()
     smoke = SMOKE.value
     counts = PRESETS["smoke" if smoke else PRESET.value]

@@ -22,6 +22,7 @@ from keras_univrep.backend.interface import (
     vjp,
 )
 from keras_univrep.backend.loss_interface import lower_median, with_gradients
+from keras_univrep.backend.memory import keep_memory
 from keras_univrep.backend.replica_interface import (
     in_a_replica,
     in_every_replica,
@@ -44,6 +45,7 @@ __all__ = [
     "gradients",
     "in_a_replica",
     "in_every_replica",
+    "keep_memory",
     "lower_median",
     "max_pool",
     "max_pool_with_indices",
