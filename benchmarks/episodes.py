@@ -3,7 +3,8 @@
     python benchmarks/episodes.py --output_dir=runs/bench_episodes
 
 The peers are what few-shot code in PyTorch does: a `torch.utils.data.Sampler` that draws an episode
-class by class, with `random.sample` (peer) or `torch.randperm` (peer_randperm), and a `DataLoader`
+class by class, with `random.sample` (peer), with `torch.randperm` (peer_randperm), or with
+`random.sample` into a tensor for each class, as easyfsl 1.5 does (peer_tensors); and a `DataLoader`
 that reads image by image. All run in one process on one core, case by case in turns, in CPU time.
 The run fails unless all follow one protocol, and the loaders give the same pixels. Prints ratios
 peer / ours, a speed: above 1 this library is faster; `results.json` has episodes a second too.
@@ -41,6 +42,7 @@ _CLASSES = flags.DEFINE_integer("classes", 100, "Classes of the set.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Side of the images, in pixels.")
 
 FIXED = {"5-way 1-shot": (5, 1, 15), "20-way 1-shot": (20, 1, 15)}
+PEERS = {"peer": "sample", "peer_randperm": "randperm", "peer_tensors": "tensors"}
 VARYING = "varying way, varying shot"
 Case = Callable[[], Any]
 
@@ -52,14 +54,14 @@ class FixedSampler(torch.utils.data.Sampler):
     """Yields the indices of an episode: support and query images, class by class."""
 
     def __init__(
-        self, labels: np.ndarray, way: int, shot: int, query: int, episodes: int, permute: bool
+        self, labels: np.ndarray, way: int, shot: int, query: int, episodes: int, draw: str
     ) -> None:
         self.images: dict[int, list[int]] = {}
         for index, label in enumerate(labels.tolist()):
             self.images.setdefault(label, []).append(index)
         self.tensors = {label: torch.tensor(own) for label, own in self.images.items()}
         self.way, self.count, self.episodes = way, shot + query, episodes
-        self.permute = permute
+        self.draw = draw
 
     def __len__(self) -> int:
         return self.episodes
@@ -67,12 +69,16 @@ class FixedSampler(torch.utils.data.Sampler):
     def __iter__(self) -> Iterator[list[int]]:
         names = list(self.images)
         for _ in range(self.episodes):
-            if self.permute:
+            if self.draw == "randperm":
                 parts = []
                 for place in torch.randperm(len(names))[: self.way].tolist():
                     own = self.tensors[names[place]]
                     parts.append(own[torch.randperm(len(own))[: self.count]])
                 yield torch.cat(parts).tolist()
+            elif self.draw == "tensors":
+                classes = random.sample(sorted(self.images), self.way)
+                drawn = [random.sample(self.images[c], self.count) for c in classes]
+                yield torch.cat([torch.tensor(own) for own in drawn]).tolist()
             else:
                 classes = random.sample(names, self.way)
                 yield [i for c in classes for i in random.sample(self.images[c], self.count)]
@@ -147,8 +153,7 @@ def make_cases(domain: Domain, settings: dict[str, Any]) -> dict[str, dict[str, 
         sampler = EpisodeSampler(labels, way, shot, query, seed=settings["seed"])
         numbers = itertools.count(0, count)
         peers = {
-            "peer": FixedSampler(labels, way, shot, query, count, permute=False),
-            "peer_randperm": FixedSampler(labels, way, shot, query, count, permute=True),
+            key: FixedSampler(labels, way, shot, query, count, draw) for key, draw in PEERS.items()
         }
         cases[f"indices, {name}"] = {
             # New numbers in each round: the sampler keeps what it gave last.
@@ -206,7 +211,7 @@ def check_protocol(domain: Domain, cases: dict[str, dict[str, Case]]) -> None:
             (a.reshape(way, -1), b.reshape(way, -1))
             for a, b in zip(block.support_indices, block.query_indices)
         ]
-        for key in ("peer", "peer_randperm"):
+        for key in PEERS:
             rows = [np.array(e).reshape(way, -1) for e in own[key]()]
             found[key] = [(row[:, :shot], row[:, shot:]) for row in rows]
         for key, episodes in found.items():
