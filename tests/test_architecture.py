@@ -289,7 +289,7 @@ def examples() -> Iterator[Any]:
             yield pytest.param(module_name(path), marks=() if always else turns.marks(number))
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("name", list(examples()))
 def test_examples_run(name: str) -> None:
     module = importlib.import_module(name)
     report: list[str] = []

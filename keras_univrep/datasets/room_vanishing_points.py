@@ -78,6 +78,8 @@ def room_vanishing_points(
 
 def _axis(vectors: np.ndarray, share: float) -> np.ndarray | None:
     """The horizontal axis of the walls that is nearest to the optical axis."""
+    if not len(vectors):
+        return None
     vertical = np.array([0.0, 1.0, 0.0])
     for least in _ROUNDS:
         along = vectors @ vertical
@@ -88,7 +90,7 @@ def _axis(vectors: np.ndarray, share: float) -> np.ndarray | None:
         mean = (vectors[near] * np.sign(along[near])[:, None]).mean(0)
         vertical = mean / np.linalg.norm(mean)
     level = vectors[np.abs(vectors @ vertical) < np.sin(np.deg2rad(25.0))]
-    if len(level) * 20 < max(len(vectors), 1):
+    if len(level) * 20 < len(vectors):
         return None
     ahead = np.array([0.0, 0.0, 1.0]) - vertical[2] * vertical
     ahead /= np.linalg.norm(ahead)

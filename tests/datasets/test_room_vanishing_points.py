@@ -51,6 +51,7 @@ def test_without_noise_it_is_exact():
     np.testing.assert_allclose(found, expected(12, 8), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
 def test_what_has_no_walls_or_no_axes_is_unknown():
     floor = np.zeros((1, HEIGHT, WIDTH, 3)) + [0.0, -1.0, 0.0]
     nothing = np.zeros((1, HEIGHT, WIDTH, 3))
