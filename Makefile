@@ -21,9 +21,10 @@ smoke: $(READY)  ## The same on a few images (a minute).
 	$(BIN)/python recipes/distill_universal.py --smoke --output_dir=runs/smoke
 
 # Single-threaded kernels: two test processes on two cores otherwise wait for each other. A test
-# compiles much and runs little, so XLA's machine code is left unoptimised: JAX takes 0.6 of the time.
+# compiles much and runs little, so XLA's machine code is left unoptimised: JAX takes 0.55 of the time.
 # A file stays in one process, which runs its fixtures (the smoke runs of the recipes) once.
-TEST_ENV := OMP_NUM_THREADS=1 XLA_FLAGS=--xla_backend_optimization_level=0
+TEST_ENV := OMP_NUM_THREADS=1 \
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 test: $(READY)  ## The tests on the three backends.
 	set -e; for backend in $(BACKENDS); do \
