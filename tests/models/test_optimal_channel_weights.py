@@ -23,9 +23,11 @@ def test_weights_follow_the_loss_of_all_samples_from_zero(inner: int) -> None:
     (found,) = optimal_channel_weights(model, data, steps=1, learning_rate=rate).values()
     assert tuple(found.shape) == (3, 4)
     # One step from zero is minus the rate times the gradient: by central differences.
-    kernel, bias = (np.array(v, "float64") for v in model.backbone.get_layer("dense").weights)
-    scale, shift = (np.array(v, "float64") for v in model.backbone.get_layer("norm").weights[:2])
-    start = [np.array(v, "float64") for v in model.heads[0].weights]
+    layers = [model.backbone.get_layer("dense"), model.backbone.get_layer("norm"), model.heads[0]]
+    dense, norm, start = (
+        [value.astype("float64") for value in layer.get_weights()] for layer in layers
+    )
+    (kernel, bias), (scale, shift) = dense, norm[:2]
     epsilon = model.backbone.get_layer("norm").epsilon
 
     def features(x: np.ndarray, w: np.ndarray) -> np.ndarray:
