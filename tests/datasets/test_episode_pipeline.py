@@ -221,6 +221,18 @@ def test_training_images_are_shifted_by_at_most_the_padding() -> None:
     assert len(seen) > 35
 
 
+def test_support_and_queries_are_shifted_apart() -> None:
+    # One image, as often as it takes: what differs are the shifts.
+    image = np.random.default_rng(0).integers(0, 256, (1, 6, 8, 3)).astype("uint8")
+    labels = np.repeat(np.arange(4), 10)
+    domain = domain_from_arrays("same", (np.repeat(image, 40, axis=0), labels))
+    sampler = EpisodeSampler(labels, way=4, shot=3, query=3)
+    batch = episode_batches(domain, "train", sampler, 1, training=True, padding=2)[0]
+    apart = np.any(batch["support_images"] != batch["query_images"], axis=(1, 2, 3))
+    # Each pair is at one place with a chance of 1 in 25.
+    assert apart.sum() >= 8
+
+
 def test_shifts_belong_to_the_number_of_an_episode() -> None:
     domain = toy()
     sampler = EpisodeSampler(domain.arrays("train")[1], way=3, shot=1, query=2)

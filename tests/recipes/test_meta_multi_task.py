@@ -1,11 +1,13 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tests.datasets.dense_sets import write_liu
 from tests.datasets.test_meta_dataset import write_folder
-from tests.recipes.runner import runner
+from tests.recipes.runner import RECIPES, runner
 
 run = runner("meta_multi_task")
 
@@ -28,6 +30,22 @@ def test_smoke_prints_numbers_of_every_task(tmp_path):
     table = check(tmp_path, ["classification", "depth", "normals", "vanishing_point"])
     assert str(table[0]["accuracy"]) in process.stdout
     assert all(row["error"] > 0 for row in table[1:])
+
+
+def test_what_is_unknown_is_not_judged():
+    # In a process of its own, which takes the recipe's flags.
+    program = """if True:
+        import runpy, sys
+        import numpy as np
+        judge = runpy.run_path(sys.argv[1])["judge"]
+        label = np.zeros((2, 4, 4, 1))
+        assert judge("depth", np.ones_like(label), label) == {}
+        label[0, 0, 0] = 0.5
+        assert judge("depth", np.ones_like(label), label) == {"accuracy": 0.0, "error": 0.25}
+    """
+    command = [sys.executable, "-c", program, str(RECIPES / "meta_multi_task.py")]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
 
 
 @pytest.mark.slow
