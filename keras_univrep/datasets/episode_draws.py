@@ -20,15 +20,19 @@ def draw_rows(rng: np.random.Generator, sizes: np.ndarray, count: int) -> np.nda
     Returns:
         Different integers in [0, size), in random order, (n, count) of an integer type.
     """
-    tops = (sizes - count + np.arange(count)[:, None]).astype("int32")
-    # The product is below its second factor: a number in [0, top], each equally likely to 2**-53
-    # times the size.
-    drawn = (rng.random(tops.shape) * (tops + 1.0)).astype("int32")
+    tops = (sizes - count + np.arange(count)[:, None]).astype("uint64")
+    bits = rng.integers(0, 2**64, tops.shape, dtype="uint64")
+    # The upper half of a draw makes a number in [0, top], each equally likely to 2**-32 times the
+    # size; the lower half its place in the order.
+    drawn = ((bits >> 32) * (tops + 1) >> 32).astype("uint32")
+    tops = tops.astype("uint32")
     for i in range(1, count):
         seen = (drawn[:i] == drawn[i]).any(axis=0)
         np.copyto(drawn[i], tops[i], where=seen)
-    # The algorithm's set is uniform, its order is not.
-    return rng.permuted(drawn.T, axis=1)
+    # The set is uniform, its order is not: sort by the lower halves, with the members behind them.
+    bits <<= 32
+    bits |= drawn
+    return np.sort(bits.T, axis=1).astype("int32")
 
 
 def draw_from_each(
