@@ -32,42 +32,56 @@ def adapted_convolution(
     """One convolution whose backward pass computes what is asked for, whatever was announced."""
     # "same" is symmetric here, as the interface keeps other cases away: nothing is padded.
     _, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
-    arguments = (inputs, kernel, adapter, strides, pads, dilation)
+    fused = _with_centre(kernel, adapter)
+    arguments = (inputs, fused, kernel, adapter, strides, pads, dilation)
     if torch.is_grad_enabled():
-        return _AdaptedConvolution.apply(*arguments)[0]
-    return _AdaptedConvolution.forward(*arguments)[0]
+        return _AdaptedConvolution.apply(*arguments)
+    return _AdaptedConvolution.forward(*arguments)
+
+
+def _with_centre(kernel: Tensor, adapter: Tensor) -> Tensor:
+    """The filters with the adapter in their centre, and for autograd what they depend on."""
+    row, column = (size // 2 for size in kernel.shape[:2])
+    follows = torch.is_grad_enabled() and kernel.requires_grad
+    filters = _filters_first(kernel) if follows else _kept_filters(kernel)
+    centre = adapter[0, 0].t()
+    if any(map(torch._C._functorch.is_functorch_wrapped_tensor, (kernel, adapter))):
+        # There the adapters may be several and the filters one, which cannot hold them.
+        ends = [column, filters.shape[3] - 1 - column, row, filters.shape[2] - 1 - row]
+        return filters + functional_nn.pad(centre[:, :, None, None], ends)
+    # Only the centre moves, so the rest of a frozen kernel keeps the layout that it has.
+    fused = filters.clone()
+    fused[:, :, row, column] += centre
+    return fused
 
 
 class _AdaptedConvolution(torch.autograd.Function):
-    """`adapted_convolution`, as autograd takes it; also gives the kernel, which backward needs."""
+    """The convolution by `fused`, with its gradient given to what the filters were made of.
+
+    The first derivative skips the filters, which saves the gradient of a frozen kernel; what the
+    second derivative asks of them reaches kernel and adapter on autograd's own way.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(  # type: ignore[override]
-        inputs: Tensor, kernel: Tensor, adapter: Tensor,
+        inputs: Tensor, fused: Tensor, kernel: Tensor, adapter: Tensor,
         strides: Sequence[int], pads: Sequence[int], dilation: Sequence[int],
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        # Only the centre moves, so the rest of a frozen kernel keeps the layout that it has.
-        fused = _kept_filters(kernel).clone()
-        row, column = (size // 2 for size in kernel.shape[:2])
-        fused[:, :, row, column] += adapter[0, 0].t()
-        return _convolve(inputs, fused, strides, pads, dilation), fused
+    ) -> Tensor:  # fmt: skip
+        return _convolve(inputs, fused, strides, pads, dilation)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:  # type: ignore[override]
-        images, kernel, adapter, ctx.strides, ctx.pads, ctx.dilation = inputs
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:  # type: ignore[override]
+        images, fused, kernel, adapter, ctx.strides, ctx.pads, ctx.dilation = inputs
         ctx.sizes = kernel.shape[:2]
         ctx.adapter_shape = adapter.shape
-        ctx.save_for_backward(images, output[1])
-        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(images, fused)
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, cotangent: Tensor, _: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         inputs, fused = ctx.saved_tensors
-        of_inputs, of_kernel, of_adapter = ctx.needs_input_grad[:3]
+        of_inputs, _, of_kernel, of_adapter = ctx.needs_input_grad[:4]
         by_inputs, by_kernel, _ = torch.ops.aten.convolution_backward(
             cotangent.movedim(-1, 1), inputs.movedim(-1, 1), fused, None,
             ctx.strides, ctx.pads, ctx.dilation, False, [0, 0], 1, [of_inputs, of_kernel, False],
@@ -83,6 +97,7 @@ class _AdaptedConvolution(torch.autograd.Function):
             ).reshape(ctx.adapter_shape)
         return (
             by_inputs.movedim(1, -1) if of_inputs else None,
+            None,
             by_kernel.permute(2, 3, 1, 0) if of_kernel else None,
             by_adapter,
             None,
@@ -132,19 +147,23 @@ def _filters_first(kernel: Tensor) -> Tensor:
     return filters.view(-1, *kernel.shape[:-1]).movedim(-1, 1)
 
 
-# Filters of kernels that nothing differentiates, with the version of the kernel's values.
+# Filters of kernels that nothing differentiates, with the version and the place of their values.
 _KEPT = WeakIdKeyDictionary()
 
 
 def _kept_filters(kernel: Tensor) -> Tensor:
-    """`_filters_first`, computed once as long as the kernel does not change."""
+    """`_filters_first`, computed once as long as the kernel does not change.
+
+    Who writes into `kernel.data` hides the change from this as from autograd.
+    """
     if torch._C._functorch.is_functorch_wrapped_tensor(kernel) or kernel.is_inference():
         return _filters_first(kernel)
-    version, filters = _KEPT.get(kernel, (None, None))
-    if version != kernel._version:
+    state = kernel._version, kernel.data_ptr()
+    known, filters = _KEPT.get(kernel, (None, None))
+    if known != state:
         with torch.no_grad():
             filters = _filters_first(kernel)
-        _KEPT[kernel] = (kernel._version, filters)
+        _KEPT[kernel] = state, filters
     return filters
 
 

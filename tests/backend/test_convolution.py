@@ -97,23 +97,36 @@ def test_gradient_of_alpha_is_the_central_difference(stride):
         np.testing.assert_allclose(grad[index], difference, rtol=1e-4)
 
 
-def test_second_derivative_passes_through_the_lean_gradient():
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("inner", ["adapter", "inputs"])
+def test_second_derivative_passes_through_the_lean_gradient(inner, trains):
+    """Two adapted convolutions in a row, beside plain ones by a kernel with its centre moved."""
     x, kernel, alpha = (array.astype("float32") for array in arrays(3))
-    case = {"stride": 1, "dilation": 1, "padding": "same"}
+    kernel = np.tile(kernel, (1, 1, 1, 2))[..., : x.shape[-1]]
+    alpha = np.tile(alpha, (1, 1, 1, 2))[..., : x.shape[-1]]
 
-    def slope(values, trains):
-        def loss(inner):
-            return ops.sum(run(x, kernel, inner[0], case, trains) ** 3) / 1000.0, None
+    def once(x, alpha, lean):
+        if lean:
+            return backend.convolution(x, kernel, alpha, padding=1, kernel_trains=trains)
+        moved = ops.convert_to_tensor(kernel) + ops.pad(alpha, [[1, 1], [1, 1], [0, 0], [0, 0]])
+        return backend.convolution(x, moved, padding=1)
 
-        _, (grad,) = backend.value_and_grad(loss, values)
+    def slope(values, lean):
+        def loss(found):
+            pair = (x, found[0]) if inner == "adapter" else (found[0], values[0])
+            y = ops.tanh(once(once(*pair, lean) / 4.0, pair[1], lean) / 4.0)
+            return ops.sum(y), None
+
+        start = values if inner == "adapter" else [ops.convert_to_tensor(x)]
+        _, (grad,) = backend.value_and_grad(loss, start)
         return ops.sum(grad**2), None
 
     found = [
-        ops.convert_to_numpy(backend.value_and_grad(lambda v, t=trains: slope(v, t), [alpha])[1][0])
-        for trains in (True, False)
+        ops.convert_to_numpy(backend.value_and_grad(lambda v, f=lean: slope(v, f), [alpha])[1][0])
+        for lean in (True, False)
     ]
-    assert np.abs(found[0]).max() > 0
-    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-4 * np.abs(found[0]).max())
+    assert np.abs(found[1]).max() > 0
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-4 * np.abs(found[1]).max())
 
 
 @pytest.mark.parametrize("rank", [1, 3])
@@ -222,3 +235,17 @@ def test_a_kernel_that_changed_is_read_again():
         )
         right = oracles.convolution(x, value)
         np.testing.assert_allclose(outputs, right, rtol=1e-5, atol=1e-5 * np.abs(right).max())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="Others have no data to replace.")
+def test_a_kernel_whose_data_were_replaced_is_read_again():
+    import torch
+
+    x, kernel, _ = (array.astype("float32") for array in arrays(3))
+    layer = keras.layers.Conv2D(6, 3, use_bias=False)
+    layer.build(x.shape)
+    layer.kernel.assign(kernel)
+    with torch.no_grad():
+        assert backend.convolution(x, layer.kernel).abs().max() > 0
+        layer.kernel.value.data = torch.zeros(kernel.shape)
+        assert backend.convolution(x, layer.kernel).abs().max() == 0
