@@ -327,7 +327,8 @@ class MultiDomainModel(keras.Model):
             domains = check_domains(domains, self.name)
             for name in domains:
                 check_domain(name, self.domains, self.name)
-        if domains != self.trained_domains:
+        if domains is not None or self.trained_domains is not None:
+            # Also where they are the domains of before: others may have come since.
             self._freeze_all_but(self.domains if domains is None else domains)
             self.trained_domains = domains
         names = self.domains if domains is None else domains

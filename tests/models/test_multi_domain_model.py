@@ -316,6 +316,18 @@ def test_one_domain_trains_while_the_others_stay_bit_for_bit() -> None:
     assert not np.allclose(logits_of(model, "photo"), before["photo"])
 
 
+def test_a_domain_that_came_after_the_others_were_frozen_is_frozen_too() -> None:
+    model = adapted()
+    model.compile("sgd", domains=["sketch"])
+    model.add_domain("digits", 3)
+    model.compile("sgd", domains=["sketch"])
+    assert not model.head("digits").trainable
+    for variable in model.backbone.domain_weights("digits").values():
+        assert not variable.trainable
+    model.compile("sgd")
+    assert model.head("digits").trainable
+
+
 def test_training_of_one_domain_goes_on_after_loading(tmp_path: pathlib.Path) -> None:
     model = adapted()
     x, y = ({"sketch": part["sketch"]} for part in toys.batch(0))
