@@ -1,13 +1,13 @@
 """Any trained Keras network as a trunk that serves many domains through small parts of each."""
 
-import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_univrep.backbones._rerouted import Call, rerouted
 from keras_univrep.backbones.adaptable_layers import (
     ADAPTERS,
     NORMALIZING,
@@ -173,7 +173,8 @@ class AdaptedBackbone(keras.Model):
         domain = check_domain(domain, self.domains, self.name)
         if self.input_name is not None and not isinstance(images, Mapping):
             images = {self.input_name: images}
-        with _through(self.banks.values(), domain, training):
+        banks = self.banks.values()
+        with rerouted([(bank.layer, _call_of(bank, domain, training)) for bank in banks]):
             features = self.trunk(images)
         axes = tuple(range(1, len(features.shape) - 1))
         if axes:
@@ -332,22 +333,6 @@ def _below(bank: DomainBank, domain: str, variable: keras.Variable) -> str:
     return variable.path.rsplit(f"{bank.part(domain).name}/", 1)[1]
 
 
-@contextlib.contextmanager
-def _through(banks: Iterable[DomainBank], domain: str, training: bool | None) -> Iterator[None]:
-    """Lets the adapted layers compute through the parts of one domain.
-
-    The `call` of the instance stands before that of its class; whatever calls the layer, the graph
-    of a functional model or the code of a subclassed one, comes here.
-    """
-
-    def call_of(bank: DomainBank) -> Callable[..., Tensor]:
-        return lambda inputs, **_: bank(inputs, domain=domain, training=training)
-
-    banks = list(banks)
-    for bank in banks:
-        bank.layer.__dict__["call"] = call_of(bank)
-    try:
-        yield
-    finally:
-        for bank in banks:
-            bank.layer.__dict__.pop("call", None)
+def _call_of(bank: DomainBank, domain: str, training: bool | None) -> Call:
+    """What the layer of a bank computes for a domain, whatever else it is called with."""
+    return lambda inputs, **_: bank(inputs, domain=domain, training=training)

@@ -1,13 +1,13 @@
 """Calls a network whose activations are changed on their way, by numbers of one call."""
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_univrep.backbones._rerouted import call_of, rerouted
 from keras_univrep.backbones.adaptable_layers import NORMALIZING, leaves
 from keras_univrep.types import Tensor
 
@@ -66,13 +66,13 @@ def call_modulated(
         )
     calls: list[tuple[keras.layers.Layer, Callable[..., Tensor]]] = []
     for name in layers:
-        calls.append((known[name], _with_after(known[name].call, name, after)))
+        calls.append((known[name], _with_after(call_of(known[name]), name, after)))
     for name in layers if before is not None else ():
         part = part_of(backbone, known[name])
         # A part that is the layer itself, or holds several of them, is wrapped once more.
-        inner = next((call for layer, call in reversed(calls) if layer is part), part.call)
+        inner = next((call for layer, call in reversed(calls) if layer is part), call_of(part))
         calls.append((part, _with_before(inner, name, before)))
-    with _instead(calls):
+    with rerouted(calls):
         features = backbone(images, training=training)
     axes = tuple(range(1, len(features.shape) - 1))
     if axes and average:
@@ -140,22 +140,3 @@ def _with_before(call: Callable[..., Tensor], name: str, before: Any) -> Callabl
         return call(inputs, *args, **kwargs)
 
     return wrapped
-
-
-@contextlib.contextmanager
-def _instead(calls: Sequence[tuple[keras.layers.Layer, Callable[..., Tensor]]]) -> Iterator[None]:
-    """Lets layers compute by other functions; the later of two for one layer holds.
-
-    The `call` of the instance stands before that of its class; whatever calls the layer, the graph
-    of a functional model or the code of a subclassed one, comes here.
-    """
-    before = {id(layer): (layer, layer.__dict__.get("call")) for layer, _ in calls}
-    for layer, call in calls:
-        layer.__dict__["call"] = call
-    try:
-        yield
-    finally:
-        for layer, call in before.values():
-            layer.__dict__.pop("call", None)
-            if call is not None:
-                layer.__dict__["call"] = call

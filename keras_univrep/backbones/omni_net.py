@@ -1,14 +1,13 @@
 """Any Keras network with three flows through it: joint, pre-training and meta-training."""
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_univrep.backbones._omni_choice import Choice, choose_omni_layers
+from keras_univrep.backbones._rerouted import Call, rerouted
 from keras_univrep.backbones.adaptable_layers import NORMALIZING, leaves
 from keras_univrep.layers import DomainCopy, OmniLayer
 from keras_univrep.layers.flows import PARALLEL, check_flow
@@ -138,34 +137,14 @@ class OmniNet(keras.Model):
         if flow == "joint":
             features = self.trunk(images, training=training)  # shu2021 eq. 4
         else:
-            with self._through(flow, training):
+            banks = self.banks.values()
+            with rerouted([(b.layer, _call_of(b, flow, training)) for b in banks]):
                 features = self.trunk(images, training=training)  # eq. 5, 6
         axes = tuple(range(1, len(features.shape) - 1))
         if axes and self.pooling == "avg":
             # A mean of low precision would lose what the maps have.
             features = ops.mean(ops.cast(features, "float32"), axis=axes)
         return ops.cast(features, self.compute_dtype)
-
-    @contextlib.contextmanager
-    def _through(self, flow: str, training: bool | None) -> Iterator[None]:
-        """Lets the layers of the trunk compute through the parts of a parallel flow.
-
-        The `call` of the instance stands before that of its class; whatever calls the layer, the
-        graph of a functional model or the code of a subclassed one, comes here.
-        """
-
-        def call_of(bank: OmniLayer | DomainCopy) -> Callable[..., Tensor]:
-            if isinstance(bank, OmniLayer):
-                return lambda inputs, **_: bank(inputs, flow=flow, training=training)
-            return lambda inputs, **_: bank(inputs, domain=flow, training=training)
-
-        for bank in self.banks.values():
-            bank.layer.__dict__["call"] = call_of(bank)
-        try:
-            yield
-        finally:
-            for bank in self.banks.values():
-                bank.layer.__dict__.pop("call", None)
 
     def flow_variables(self, flow: str) -> list[keras.Variable]:
         """Returns the trainable variables that a flow computes with, the shared ones included.
@@ -232,3 +211,10 @@ def _channels_of(trunk: keras.Model) -> int:
             "`trunk.filters`, or choose one output: `keras.Model(trunk.input, trunk.outputs[-1])`."
         )
     return size
+
+
+def _call_of(bank: OmniLayer | DomainCopy, flow: str, training: bool | None) -> Call:
+    """What the layer of a bank computes in a parallel flow."""
+    if isinstance(bank, OmniLayer):
+        return lambda inputs, **_: bank(inputs, flow=flow, training=training)
+    return lambda inputs, **_: bank(inputs, domain=flow, training=training)
