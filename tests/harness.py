@@ -13,6 +13,9 @@ from keras import ops
 
 from keras_univrep import backend
 
+# With its dependencies it would bring a second TensorFlow.
+HOW_TO_INSTALL_KERAS_HUB = "pip install --no-deps keras-hub kagglehub kagglesdk==0.1.28 regex"
+
 Weights = dict[str, np.ndarray]
 Oracle = Callable[[np.ndarray, Weights], np.ndarray]
 

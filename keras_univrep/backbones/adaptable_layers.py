@@ -1,6 +1,7 @@
 """Which layers of a network an adapter can take, and which of them a placement chooses."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -84,7 +85,8 @@ def choose_layers(
     Args:
         trunk: A built Keras model.
         adapter: Kind of the adapter, as for `AdaptedBackbone`.
-        placement: As for `AdaptedBackbone`.
+        placement: As for `AdaptedBackbone`. Convolutions that a word leaves out, because no such
+            adapter takes them, are named in a warning.
 
     Raises:
         TypeError: If a name or expression matches no layer but those that cannot be adapted.
@@ -103,6 +105,8 @@ def choose_layers(
     else:
         wanted = [placement] if isinstance(placement, str) else list(placement)
         found = {name for word in wanted for name in _found(candidates, refusals, word)}
+        if any(word in PLACEMENTS for word in wanted):
+            _warn_of_left_out(trunk, refusals)
         names = [name for name in candidates if name in found]
     if not names:
         raise ValueError(
@@ -111,6 +115,20 @@ def choose_layers(
             "expression, or a function of name and layer."
         )
     return [(name, candidates[name]) for name in names]
+
+
+def _warn_of_left_out(trunk: keras.Model, refusals: Mapping[str, Exception]) -> None:
+    """Tells of convolutions that a word such as "all" would mean, but no adapter takes."""
+    layers = dict(leaves(trunk))
+    left_out = [name for name in refusals if np.max(getattr(layers[name], "kernel_size", 1)) > 1]
+    if left_out:
+        kinds = sorted({type(layers[name]).__name__ for name in left_out})
+        warnings.warn(
+            f"{trunk.name} has convolutions ({', '.join(kinds)}) that are left out, as no adapter "
+            f"of this kind takes them, {len(left_out)} in all: {left_out[:3]}. The first: "
+            f"{refusals[left_out[0]]}",
+            stacklevel=4,
+        )
 
 
 def _refusal(adapter: str, layer: keras.layers.Layer) -> Exception | None:

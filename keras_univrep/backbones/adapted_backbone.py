@@ -54,7 +54,8 @@ class AdaptedBackbone(keras.Model):
         placement: Which layers are adapted. `"all"`: each convolution with a kernel larger than
             one; `"stem"`: the first of these; `"early"`, `"mid"`, `"late"`: a third each of the
             others; `"half"`: every second of the others. Or regular expressions on the names of
-            `adaptable_layers`, or a function of name and layer.
+            `adaptable_layers`, or a function of name and layer. A warning names convolutions that
+            a word means but no adapter takes, such as SeparableConv2D.
         normalization: `"domain"`: each domain has its own normalisations, which start as the
             trunk's; `"new"`: they start afresh; `"shared"`: the trunk's serve all.
         trunk_trainable: Whether the trunk trains. If not, all of it is frozen; if so, layers that

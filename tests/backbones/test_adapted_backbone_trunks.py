@@ -18,7 +18,7 @@ from keras_univrep.models import MultiDomainModel
 from tests.backbones.test_adapted_backbone import X, moved, numpy, pooled, shift
 from tests.backbones.test_adapted_backbone_domains import check_same, paths_of, step
 from tests.backbones.trunks import Pyramid, functional, subclassed, trained, unnamed
-from tests.harness import bits
+from tests.harness import HOW_TO_INSTALL_KERAS_HUB, bits
 
 RENAMED: dict[str, Callable[[], keras.Model]] = {
     "subclassed": unnamed,
@@ -169,9 +169,23 @@ def test_of_several_outputs_one_is_chosen() -> None:
         np.testing.assert_allclose(numpy(backbone(X)), features, atol=1e-5)
 
 
+def test_convolutions_that_are_left_out_are_named() -> None:
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="first")(images)
+    x = keras.layers.SeparableConv2D(4, 3, name="separable")(x)
+    x = keras.layers.SeparableConv2D(4, 1, name="pixelwise")(x)
+    trunk = keras.Model(images, x, name="trunk")
+    with pytest.warns(UserWarning, match=r"SeparableConv2D.* 1 in all: \['separable'\]"):
+        backbone = AdaptedBackbone(trunk, ["a"])
+    assert backbone.adapted == ("first",)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AdaptedBackbone(trunk, ["a"], placement="first")
+
+
 @pytest.mark.parametrize("kind", ["resnet", "densenet", "vit"])
 def test_backbones_of_keras_hub_take_adapters(kind: str) -> None:
-    hub = pytest.importorskip("keras_hub").models
+    hub = pytest.importorskip("keras_hub", reason=HOW_TO_INSTALL_KERAS_HUB).models
     make = {
         "resnet": lambda: hub.ResNetBackbone(
             input_conv_filters=[64], input_conv_kernel_sizes=[7], stackwise_num_filters=[64],

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_univrep.backbones import RetinaNetHead
 from keras_univrep.models import XLearnerExpansion
-from tests.harness import check_config, randomize
+from tests.harness import HOW_TO_INSTALL_KERAS_HUB, check_config, randomize
 from tests.oracles import convolution
 
 RNG = np.random.default_rng(0)
@@ -151,7 +151,7 @@ def test_x_learner_trains_it_beside_a_classifier() -> None:
 
 
 def test_outputs_loss_and_anchors_are_those_of_keras_hub() -> None:
-    keras_hub = pytest.importorskip("keras_hub")
+    keras_hub = pytest.importorskip("keras_hub", reason=HOW_TO_INSTALL_KERAS_HUB)
     from keras_hub.src.models.retinanet.retinanet_backbone import RetinaNetBackbone
 
     images = x = keras.Input((32, 32, 3))
