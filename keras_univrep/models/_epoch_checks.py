@@ -6,12 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_univrep.models._step_guard import OTHERS
+
 
 class EpochChecks(keras.callbacks.Callback):
     """Tells the balancer where epochs begin, and ends a training whose loss is no number."""
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.model.broken.assign(np.zeros(len(self.model.tasks), "float32"))
+        self.model.broken.assign(np.zeros(self.model.broken.shape, "float32"))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.model.balancer.start_epoch()
@@ -19,8 +21,11 @@ class EpochChecks(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         broken = ops.convert_to_numpy(self.model.broken)
         if broken.any():
-            names = [task for task, bad in zip(self.model.tasks, broken, strict=True) if bad]
+            known = (*self.model.tasks, *OTHERS)
+            names = [name for name, bad in zip(known, broken, strict=True) if bad]
             raise RuntimeError(
                 f"The losses must stay finite. Received: infinite or NaN for {names}, first in "
-                f"epoch {epoch + 1}. Lower the learning rate, or look at the targets of these."
+                f"epoch {epoch + 1}. No step was taken with them, so that the weights are those of "
+                "the steps with finite ones. Lower the learning rate, or look at the inputs, and "
+                "at the targets of these."
             )

@@ -23,6 +23,23 @@ def forward(model: Any, x: Any, y: Any, sample_weight: Any) -> tuple[list[Tensor
     return [*_whole_losses(model, y, y_pred, sample_weight), penalty], y_pred
 
 
+def gradients(
+    model: Any,
+    shared: list[keras.Variable],
+    own: list[keras.Variable],
+    batch: tuple,
+    scale: Tensor,
+) -> tuple:
+    """In the way that the model's balancer asks for."""
+    if not (model.balancer.needs_gradients or model.log_cosines):
+        return one_backward(model, shared + own, batch, scale)
+    if model.scope.startswith("representation") or (
+        not model.balancer.needs_gradients and model.parts.has_representation
+    ):
+        return on_representation(model, shared, own, batch, scale)
+    return on_variables(model, shared, own, batch, scale)
+
+
 def one_backward(model: Any, variables: list[keras.Variable], batch: tuple, scale: Tensor) -> tuple:
     """For weights that follow from the losses."""
     found, y_pred, pullback = backend.vjp(lambda: forward(model, *batch), variables)

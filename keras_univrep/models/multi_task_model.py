@@ -10,15 +10,19 @@ from keras_univrep import backend, balancers
 from keras_univrep.balancers.balancer import SCOPES, check_choice
 from keras_univrep.layers.domain_bank import unlocked
 from keras_univrep.models._epoch_checks import EpochChecks
-from keras_univrep.models._task_gradients import (
-    forward,
-    on_representation,
-    on_variables,
-    one_backward,
-    total,
+from keras_univrep.models._step_guard import (
+    OTHERS,
+    broken_parts,
+    copies,
+    float_variables,
+    keep_if,
+    moving_variables,
+    steps_taken,
 )
+from keras_univrep.models._task_gradients import forward, gradients, total
 from keras_univrep.models._task_losses import losses_by_task, task_losses
 from keras_univrep.models._task_parts import Shared, TaskParts
+from keras_univrep.models._task_tracking import size_of, track_step
 from keras_univrep.types import Shape, Tensor
 
 
@@ -131,8 +135,9 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         names += [f"{pair}_cosine" for pair in pairs if log_cosines]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.broken = self.add_weight(
-            shape=(len(self.tasks),), initializer="zeros", trainable=False, name="broken"
-        )
+            shape=(len(self.tasks) + len(OTHERS),), initializer="zeros", trainable=False,
+            name="broken",
+        )  # fmt: skip
         self.build(None)
 
     def build(self, input_shape: Shape | None) -> None:
@@ -220,6 +225,9 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
     ) -> Any:
         """As `keras.Model.fit`; an epoch with a loss that is no number ends the training.
 
+        A step whose losses or gradients are infinite or NaN is not taken: variables, moving
+        statistics and the balancer stay as they were.
+
         Args:
             x: As for `keras.Model.fit`.
             y: Targets, `{task: (batch, ...)}`, unless `x` is a data set.
@@ -233,7 +241,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             A `keras.callbacks.History`.
 
         Raises:
-            RuntimeError: If a loss became infinite or NaN; the error names its task.
+            RuntimeError: If a loss or gradient became infinite or NaN; the error names it.
         """
         own = EpochChecks()
         if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -256,31 +264,31 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         shared, own = self.parts.shared_variables(), self.parts.own_variables()
         scale = backend.share(ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32"))
         batch = (x, y, sample_weight)
-        if not (self.balancer.needs_gradients or self.log_cosines):
-            found = one_backward(self, shared + own, batch, scale)
-        elif self.scope.startswith("representation") or (
-            not self.balancer.needs_gradients and self.parts.has_representation
-        ):
-            found = on_representation(self, shared, own, batch, scale)
-        else:
-            found = on_variables(self, shared, own, batch, scale)
-        losses, penalty, y_pred, gram, weights, grads = found
-        known = [
+        statistics = moving_variables([self.network, *self.heads])
+        before = copies(statistics)
+        losses, penalty, y_pred, gram, weights, grads = gradients(self, shared, own, batch, scale)
+        grads += [
             ops.stop_gradient(scale * grad)
             for grad in self.balancer.variable_gradients(losses, gram)
         ]
-        backend.apply_gradients(
-            self.optimizer,
-            [*grads, *known],
-            [*shared, *own, *self.balancer.trainable_variables],
-        )
+        bad = broken_parts(losses, penalty, grads, self.optimizer)
+        finite = backend.in_every_replica(ops.logical_not(ops.any(bad)))
+        keep_if(finite, statistics, before)
+        steps = steps_taken(self.optimizer)
+        variables = [*shared, *own, *self.balancer.trainable_variables]
+        backend.apply_gradients(self.optimizer, grads, variables, condition=finite)
+        kept = float_variables(self.balancer.state)
+        before = copies(kept)
         self.balancer.update(losses, gram)
+        keep_if(finite, kept, before)
         if self.balancer.needs_losses_after:
             # What this pass does to moving statistics is dropped.
             again = backend.functional(lambda: ops.stack(forward(self, *batch)[0]), [])
             after = ops.stop_gradient(again([])[0])
+            before = copies(kept)
             self.balancer.after_step(losses, after[: len(self.tasks)])
-        self._track(x, losses, penalty, gram, weights)
+            keep_if(steps_taken(self.optimizer) > steps, kept, before)
+        track_step(self, x, losses, penalty, gram, weights, bad)
         y_pred = {task: y_pred[task] for task in self.tasks}
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
@@ -294,7 +302,9 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
     ) -> Tensor:
         losses = self.losses_of(y, y_pred, sample_weight)
         for task, loss in zip(self.tasks, losses, strict=True):
-            self.trackers[f"{task}_loss"].update_state(backend.whole(loss), sample_weight=_size(x))
+            self.trackers[f"{task}_loss"].update_state(
+                backend.whole(loss), sample_weight=size_of(x)
+            )
         return sum(losses) + backend.share(total(self.losses))
 
     def compute_metrics(
@@ -370,31 +380,3 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
         return task_losses(
             self.task_losses, y, y_pred, sample_weight, self.auxiliary, self.auxiliary_weight
         )
-
-    def _track(
-        self, x: Any, losses: Tensor, penalty: Tensor, gram: Tensor | None, weights: Tensor
-    ) -> None:
-        size = _size(x)
-        self.track_loss(backend.share(ops.sum(losses) + penalty), x)
-        bad = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
-        # Of the first step that broke: after it all losses are likely to be NaN.
-        seen = ops.any(self.broken.value > 0.0)
-        self.broken.assign(ops.where(seen, self.broken.value, bad))
-        cosines: Any = None
-        if gram is not None and self.log_cosines:
-            lengths = ops.sqrt(ops.maximum(ops.diagonal(gram), 1e-30))
-            cosines = gram / lengths[:, None] / lengths[None, :]
-        # A step that loss scaling skips has weights that are no numbers, and does not count.
-        counts = ops.cast(ops.all(ops.isfinite(weights)), "float32") * ops.cast(size, "float32")
-        for i, task in enumerate(self.tasks):
-            self.trackers[f"{task}_loss"].update_state(losses[i], sample_weight=size)
-            weight = ops.where(ops.isfinite(weights[i]), weights[i], 0.0)
-            self.trackers[f"{task}_weight"].update_state(weight, sample_weight=counts)
-            for j in range(i + 1, len(self.tasks)) if cosines is not None else ():
-                cosine = ops.where(ops.isfinite(cosines[i, j]), cosines[i, j], 0.0)
-                tracker = self.trackers[f"{task}_{self.tasks[j]}_cosine"]
-                tracker.update_state(cosine, sample_weight=counts)
-
-
-def _size(x: Any) -> Tensor:
-    return ops.shape(next(leaf for leaf in keras.tree.flatten(x) if leaf is not None))[0]
