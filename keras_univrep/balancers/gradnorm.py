@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.balancers._gram import norms
+from keras_univrep.balancers._gram import TINY, norms
 from keras_univrep.balancers.balancer import SCOPES, Balancer, check_choice
 from keras_univrep.types import Tensor
 
@@ -24,7 +24,8 @@ class GradNorm(Balancer):
             L_grad = sum_t | N_t - mean_i(N_i) r_t^alpha |
 
         with the target held when L_grad is differentiated by w; after each step w is scaled so
-        that its sum is the number of tasks.
+        that its sum is the number of tasks. A task whose loss is zero, as it has no target in the
+        batch, is left out of the means, and nothing pulls at its w.
 
         | symbol | here | shape |
         |---|---|---|
@@ -90,13 +91,17 @@ class GradNorm(Balancer):
             gram: (tasks, tasks).
 
         Returns:
-            `mean_i(N_i) r_t^alpha`, (tasks,).
+            `mean_i(N_i) r_t^alpha`, (tasks,); the lengths as they are for tasks left out.
         """
         losses = ops.cast(ops.convert_to_tensor(losses), "float32")
         lengths = self._lengths(gram)
-        pace = losses / self._first(losses)
-        pace = ops.maximum(pace / ops.mean(pace), 0.0)
-        return ops.mean(lengths) * ops.power(pace, self.alpha)  # chen2018 eq. 1
+        known = self._known(losses)
+        count = ops.maximum(ops.sum(known), 1.0)
+        pace = ops.where(known > 0.0, losses / self._first(losses), 0.0)
+        pace = pace * (count / ops.maximum(ops.sum(pace), TINY))
+        mean = ops.sum(known * lengths) / count
+        # chen2018 eq. 1
+        return ops.where(known > 0.0, mean * ops.power(pace, self.alpha), lengths)
 
     def balance_loss(self, losses: Tensor, gram: Tensor) -> Tensor:
         """Returns L_grad, whose gradient `variable_gradients` is.
@@ -116,9 +121,6 @@ class GradNorm(Balancer):
         weights = self.weights(losses)
         above = ops.sign(self._lengths(gram) - self.targets(losses, gram))
         by_weights = above * ops.sign(weights) * norms(gram)
-        if self.reference == "first_epoch":
-            known = ops.all(self.first.value > 0.0)
-            by_weights = ops.where(known, by_weights, ops.zeros_like(by_weights))
         if self.form == "normalized":
             return [by_weights]
         mean = ops.sum(weights * by_weights) / self.num_tasks
@@ -127,7 +129,7 @@ class GradNorm(Balancer):
     def update(self, losses: Tensor, gram: Tensor | None = None) -> None:
         losses = ops.cast(ops.convert_to_tensor(losses), "float32")
         if self.reference == "first_batch":
-            self.first.assign(self._first(losses))
+            self.first.assign(ops.where(self.first.value > 0.0, self.first.value, losses))
         self.sums.assign_add(losses)
         self.steps.assign_add(1.0)
         if self.form == "normalized":
@@ -137,9 +139,8 @@ class GradNorm(Balancer):
     def start_epoch(self) -> None:
         if self.reference != "first_epoch":
             return
-        known = ops.all(self.first.value > 0.0)
         means = self.sums.value / ops.maximum(self.steps.value, 1.0)
-        self.first.assign(ops.where(known, self.first.value, means))
+        self.first.assign(ops.where(self.first.value > 0.0, self.first.value, means))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -154,5 +155,15 @@ class GradNorm(Balancer):
         return ops.abs(self.weights(gram)) * norms(gram)
 
     def _first(self, losses: Tensor) -> Tensor:
-        known = ops.all(self.first.value > 0.0)
-        return ops.where(known, self.first.value, losses)
+        """L(0), as it is or as this batch gives it; 1 for tasks that had no loss so far."""
+        first = self.first.value
+        if self.reference == "first_batch":
+            first = ops.where(first > 0.0, first, losses)
+        return ops.where(first > 0.0, first, ops.ones_like(first))
+
+    def _known(self, losses: Tensor) -> Tensor:
+        """1 for the tasks that have a loss to compare with a first one, else 0."""
+        known = losses > 0.0
+        if self.reference == "first_epoch":
+            known = ops.logical_and(known, self.first.value > 0.0)
+        return ops.cast(known, "float32")

@@ -22,6 +22,15 @@ def built(balancer: balancers.Balancer, **values) -> balancers.Balancer:
     return balancer
 
 
+def built_for(balancer: balancers.Balancer, tasks: int) -> balancers.Balancer:
+    balancer.build(tasks)
+    return balancer
+
+
+def optimizer_like(optimizer: keras.Optimizer) -> keras.Optimizer:
+    return type(optimizer).from_config(optimizer.get_config())
+
+
 def step(balancer: balancers.Balancer, optimizer: keras.Optimizer, losses, gram) -> None:
     """What a model does with a balancer in a step."""
     balancer(losses, gram)
@@ -99,6 +108,25 @@ def test_gradnorm_evens_out_lengths_and_keeps_the_sum_of_its_weights() -> None:
     lengths = w * [1.0, 4.0, 2.0]
     np.testing.assert_allclose(lengths, lengths.mean(), rtol=0.05)
     np.testing.assert_allclose(numpy(balancer.first), GOLDEN_LOSSES, rtol=1e-6)
+
+
+def test_gradnorm_leaves_out_a_task_without_targets() -> None:
+    balancer = built(balancers.GradNorm())
+    lengths = np.array([1.0, 4.0, 2.0])
+    empty, gram = np.array([0.0, 0.4, 2.5], "float32"), np.diag([0.0, 16.0, 4.0]).astype("float32")
+    optimizer = keras.optimizers.SGD(0.002)
+    step(balancer, optimizer, empty, gram)
+    np.testing.assert_allclose(numpy(balancer.first), empty, rtol=1e-6)
+    step(balancer, optimizer, np.zeros(3, "float32"), np.zeros((3, 3), "float32"))
+    w = numpy(balancer(LOSSES, gram))
+    # The two others are pulled towards the mean of their own lengths, as if they were alone.
+    pair = balancers.GradNorm()
+    step(built_for(pair, 2), optimizer_like(optimizer), empty[1:], gram[1:, 1:])
+    ratio = numpy(pair(empty[1:], gram[1:, 1:]))
+    np.testing.assert_allclose(w[2] / w[1], ratio[1] / ratio[0], rtol=1e-5)
+    # Its first loss is that of the first batch where it has one.
+    step(balancer, optimizer, LOSSES, np.diag(lengths**2).astype("float32"))
+    np.testing.assert_allclose(numpy(balancer.first), LOSSES, rtol=1e-6)
 
 
 def test_gradnorm_by_softmax_waits_for_the_first_epoch() -> None:
