@@ -53,6 +53,20 @@ def length(gram: Tensor, weights: Tensor) -> Tensor:
     return ops.sqrt(ops.maximum(ops.sum(weights * times(gram, weights)), 0.0))
 
 
+def present(gram: Tensor) -> Tensor:
+    """1 for the tasks that have a gradient, 0 for those whose own is nothing beside the largest."""
+    squares = ops.diagonal(gram)
+    # Of lengths a millionth.
+    return ops.cast(squares > 1e-12 * ops.max(squares), "float32")
+
+
+def of_present(gram: Tensor) -> Tensor:
+    """Cosines with which the tasks without a gradient stand alone, at right angles to all."""
+    there = present(gram)
+    identity = ops.eye(int(gram.shape[0]))
+    return cosines(gram) * there[:, None] * there[None, :] + identity * (1.0 - there)
+
+
 def on_simplex(
     gram: Tensor, linear: Tensor, factor: float | None, iterations: int | None = None
 ) -> Tensor:

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.balancers._gram import length, on_simplex, to_unit_scale
+from keras_univrep.balancers._faces import MOST, raise_worst
+from keras_univrep.balancers._gram import length, norms, on_simplex, present, to_unit_scale
 from keras_univrep.balancers.balancer import Balancer, check_choice
 from keras_univrep.types import Tensor
 
@@ -25,6 +26,8 @@ class CAGrad(Balancer):
         | c | `c` |
         | z | `rescale`: 1, 1 + c^2, or 1 + c for 0, 1 or 2 |
 
+        A task whose gradient is zero cannot gain: w is that of the others.
+
     Differences:
         The released code of li2022 takes c = 0.5, divides by 1 + c^2 and works on all variables,
         those of the heads included: the defaults. liu2021b takes c = 0.4 on the shared ones and
@@ -35,7 +38,8 @@ class CAGrad(Balancer):
         c: Radius of the ball, in [0, 1): 0 is the mean gradient.
         rescale: 0, 1 or 2.
         reduction: `"mean"`, or `"sum"`, which multiplies d by the number of tasks.
-        iterations: Steps of the solver; by default 30 for up to three tasks, more for more.
+        iterations: Steps of an iterative solver; by default up to six tasks are solved at once,
+            and more take 300.
         scope: As for `Balancer`.
         heads: As for `Balancer`.
 
@@ -77,14 +81,22 @@ class CAGrad(Balancer):
         even = ops.full((self.num_tasks,), 1.0 / self.num_tasks)
         weights = even
         if self.c > 0.0:
-            along = ops.mean(gram, axis=1)
             radius = self.c * length(gram, even)
-            # liu2021b eq. 4, divided by its radius
-            linear = along / ops.maximum(radius, 1e-12)
-            w = on_simplex(gram, linear, 1.0, self.iterations)
-            weights = even + w * radius / ops.maximum(length(gram, w), 1e-7)
+            weights = even + self._towards_worst(gram, radius)  # liu2021b eq. 4
         weights = weights / (1.0, 1.0 + self.c**2, 1.0 + self.c)[self.rescale]
         return weights * self.num_tasks if self.reduction == "sum" else weights
+
+    def _towards_worst(self, gram: Tensor, radius: Tensor) -> Tensor:
+        """Weights (tasks,) of c ||g|| / ||g_w|| g_w."""
+        if self.iterations is None and self.num_tasks <= MOST:
+            return raise_worst(gram, radius)
+        # Divided by the radius. What a task without a gradient gains or loses is no concern.
+        there = present(gram)
+        linear = ops.mean(gram, axis=1) / ops.maximum(radius, 1e-12) + 1e6 * (1.0 - there)
+        w = there * on_simplex(gram, linear, 1.0, self.iterations)
+        # Rounding knows no sums shorter than a part of their terms.
+        shortest = 3e-4 * ops.sum(w * norms(gram))
+        return w * radius / ops.maximum(ops.maximum(length(gram, w), shortest), 1e-12)
 
     def get_config(self) -> dict[str, Any]:
         return {

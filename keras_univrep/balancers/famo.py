@@ -20,7 +20,9 @@ class FAMO(Balancer):
             w_t = c z_t / (L_t - b_t),   c = 1 / sum_i z_i / (L_i - b_i)
             xi <- xi - beta (J' delta + gamma xi),   delta_t = log(L_t - b_t) - log(L'_t - b_t)
 
-        with L' the losses of the same batch after the step, J the Jacobian of the softmax.
+        with L' the losses of the same batch after the step, J the Jacobian of the softmax. A task
+        at its bound, as with a loss of zero where it has no target in the batch, is left out: its
+        weight is zero, and z is that of the others.
 
         | symbol | here | shape |
         |---|---|---|
@@ -67,14 +69,19 @@ class FAMO(Balancer):
         self.steps = self.add_variable("steps", shape=())
 
     def weights(self, losses: Tensor, gram: Tensor | None = None) -> Tensor:
-        shares = ops.softmax(self.logits.value) / self._above(losses)
-        return shares / ops.sum(shares)  # liu2023 eq. 9
+        above = self._above(losses)
+        shares = self._shares(above) / ops.where(above > 0.0, above, 1.0)
+        total = ops.sum(shares)
+        return shares / ops.where(total > 0.0, total, 1.0)  # liu2023 eq. 9
 
     def after_step(self, losses: Tensor, losses_after: Tensor) -> None:
         losses = ops.cast(ops.convert_to_tensor(losses), "float32")
         losses_after = ops.cast(ops.convert_to_tensor(losses_after), "float32")
-        delta = ops.log(self._above(losses)) - ops.log(self._above(losses_after))
-        shares = ops.softmax(self.logits.value)
+        above = self._above(losses)
+        # A loss that a step brought down to its bound is not of a pace without end.
+        after = ops.maximum(self._above(losses_after), 1e-8)
+        delta = ops.where(above > 0.0, ops.log(ops.maximum(above, 1e-8)) - ops.log(after), 0.0)
+        shares = self._shares(above)
         gradient = shares * (delta - ops.sum(shares * delta))  # liu2023 eq. 10
         gradient = gradient + self.decay * self.logits.value
         # One step of Adam.
@@ -94,4 +101,10 @@ class FAMO(Balancer):
 
     def _above(self, losses: Tensor) -> Tensor:
         lowest = ops.convert_to_tensor(self.per_task("lowest", self.lowest), "float32")
-        return ops.maximum(losses - lowest, 0.0) + 1e-8
+        return ops.maximum(losses - lowest, 0.0)
+
+    def _shares(self, above: Tensor) -> Tensor:
+        """z among the tasks whose loss is above its bound, 0 for others."""
+        shares = ops.softmax(self.logits.value) * ops.cast(above > 0.0, "float32")
+        total = ops.sum(shares)
+        return shares / ops.where(total > 0.0, total, 1.0)

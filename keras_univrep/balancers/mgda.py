@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.balancers._gram import norms, on_simplex, rescale, to_unit_scale
+from keras_univrep.balancers._gram import norms, on_simplex, present, rescale, to_unit_scale
 from keras_univrep.balancers.balancer import Balancer, check_choice
 from keras_univrep.types import Tensor
 
@@ -30,7 +30,9 @@ class MGDA(Balancer):
         The weights are those of the normalised gradients, and multiply the raw losses, heads
         included, as in the released code of sener2018 and li2022. li2022 uses MGDA-UB normalised
         by the loss: `scope="representation", normalization="loss"`, the balancer of the name
-        `"mgda_ub"`. The code of sener2018 answers 0.999 for a weight of 1; here it is 1.
+        `"mgda_ub"`. The code of sener2018 answers 0.999 for a weight of 1; here it is 1. A task
+        without a gradient, of which the hull's shortest vector is zero, is left out: the others
+        are weighed without it, and its own weight is 1, which its head follows.
 
     Args:
         normalization: `"none"`, `"l2"`, `"loss"` or `"loss+"`.
@@ -67,12 +69,17 @@ class MGDA(Balancer):
             sizes = sizes * losses
         if self.normalization in ("l2", "loss+"):
             sizes = sizes * norms(gram)
-        # What vanishes stays as it is: the shortest vector is zero then, whatever it is divided by.
+        there = present(gram)
+        # What vanishes stays as it is.
         sizes = ops.where(ops.abs(sizes) > 0.0, sizes, ops.ones_like(sizes))
         factors = ops.min(ops.abs(sizes)) / sizes
         gram = to_unit_scale(rescale(to_unit_scale(gram), factors))
+        # The shortest vector of a hull around zero is zero: the others go on without those tasks.
+        absent = 1.0 - there
         # sener2018 eq. 3
-        return on_simplex(gram, ops.zeros_like(losses), None, self.iterations)
+        weights = on_simplex(gram, 10.0 * absent, None, self.iterations) * there
+        total = ops.sum(weights)
+        return weights / ops.where(total > 0.0, total, ops.ones_like(total)) + absent
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,9 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_univrep.balancers._gram import bargain, cosines, length, safe_norms
+from keras_univrep.balancers._gram import bargain, length, of_present, present, safe_norms
 from keras_univrep.balancers.balancer import Balancer, check_positive
 from keras_univrep.types import Tensor
+
+# How often a weighted gradient may be as long as the longest combination.
+MOST_CONFLICT = 10.0
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
@@ -20,8 +23,12 @@ class NashMTL(Balancer):
 
     Differences:
         The paper solves by a sequence of approximations; here Newton's method, damped as suits
-        the logarithm, solves to rounding. As in the released code, a d longer than `max_norm` is
-        cut to that length, and the heads follow the weights as well.
+        the logarithm, solves to rounding. The released code divides `gram` by its norm first, lets
+        the heads follow the weights, and cuts the gradient of what is shared to `max_norm`. Here
+        the weights are cut, so that the heads follow shorter ones as well; and where gradients are
+        all but opposite, so that all of a long w_t g_t but a little cancels, the weights are cut
+        until none is longer than ten times `max_norm`. A task without a gradient does not bargain;
+        its head follows its own gradient, with the weight 1.
 
     Args:
         max_norm: Longest d, or `None` for the equation as it stands.
@@ -58,13 +65,15 @@ class NashMTL(Balancer):
     def weights(self, losses: Tensor, gram: Tensor | None = None) -> Tensor:
         # In unit gradients, which the solution allows: the weights shrink as a gradient grows.
         # Opposite gradients have no solution; a little less than opposite ones do.
-        angles = cosines(gram) + 1e-6 * ops.eye(self.num_tasks)
+        angles = of_present(gram) + 1e-6 * ops.eye(self.num_tasks)
         weights = bargain(angles, self.iterations)
+        there = present(gram)
         if self.max_norm is not None:
-            weights = weights * ops.minimum(
-                self.max_norm / ops.maximum(length(angles, weights), 1e-12), 1.0
+            longest = ops.maximum(
+                length(angles, there * weights), ops.max(there * weights) / MOST_CONFLICT
             )
-        return weights / safe_norms(gram)
+            weights = weights * ops.minimum(self.max_norm / ops.maximum(longest, 1e-12), 1.0)
+        return ops.where(there > 0.0, weights / safe_norms(gram), 1.0)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -71,6 +71,38 @@ def test_no_task_is_harmed(name: str) -> None:
         assert np.all(gradients @ d > -1e-4 * size)
 
 
+@pytest.mark.parametrize("name", ["cagrad", "mgda", "mgda_ub", "nash_mtl", "famo"])
+def test_a_task_without_a_gradient_is_left_out_of_the_balance(name: str) -> None:
+    gradients, losses = oracles.GOLDEN[:2], oracles.GOLDEN_LOSSES[:2]
+    there = [0, 2]
+    wide = np.zeros((3, gradients.shape[1]))
+    wide[there] = gradients
+    size = np.zeros(3)
+    size[there] = losses
+    found = weights(balancers.get(name), wide, size)
+    if name == "cagrad":
+        # The mean around which it searches is that of three tasks.
+        c = balancers.CAGrad(c=0.5, rescale=0)
+        expected = 2 / 3 * weights(c, gradients, losses) / 1.25
+        np.testing.assert_allclose(found[1], 1 / 3 / 1.25, rtol=1e-4)
+    else:
+        expected = weights(balancers.get(name), gradients, losses)
+        np.testing.assert_allclose(found[1], 0.0 if name == "famo" else 1.0, rtol=1e-4)
+    np.testing.assert_allclose(found[there], expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cagrad", "nash_mtl"])
+@pytest.mark.parametrize("gap", [0.0, 1e-7, 1e-4, 1e-2])
+def test_nearly_opposite_gradients_give_no_long_step(name: str, gap: float) -> None:
+    gradients = np.array([[1.0, 0.0], [-1.0, gap]])
+    found = weights(balancers.get(name), gradients)
+    mean = np.linalg.norm(gradients.mean(axis=0))
+    if name == "cagrad":
+        assert np.linalg.norm(found @ gradients) < 1.6 * mean + 1e-3
+    else:
+        assert np.abs(found).max() < 10.1 and np.linalg.norm(found @ gradients) < 1.01
+
+
 @every
 def test_one_task_alone_goes_its_own_way(name: str) -> None:
     found = weights(balancers.get(name), oracles.GOLDEN[:1], oracles.GOLDEN_LOSSES[:1])

@@ -42,6 +42,28 @@ def test_cagrad_solves_its_problem(tasks: int, seed: int, c: float) -> None:
     np.testing.assert_allclose(distance, c * scale, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("tasks", "seeds"), [(2, 10), (3, 30), (5, 5)])
+def test_cagrad_converges_for_all_gradients(tasks: int, seeds: int) -> None:
+    balancer = balancers.CAGrad(rescale=0)
+    for seed in range(seeds):
+        gradients = oracles.conflicting(tasks, seed=seed)
+        expected = oracles.cagrad(gradients, 0.5)
+        actual = combined(balancer, gradients)
+        scale = np.linalg.norm(gradients.mean(axis=0))
+        assert np.linalg.norm(actual - expected) < 1e-3 * scale, seed
+        assert (gradients @ actual).min() > (gradients @ expected).min() - 1e-4 * scale**2, seed
+
+
+def test_cagrad_of_many_tasks_is_near_its_solution() -> None:
+    gradients = oracles.conflicting(8)
+    actual = combined(balancers.CAGrad(rescale=0), gradients)
+    expected = oracles.cagrad(gradients, 0.5)
+    scale = np.linalg.norm(gradients.mean(axis=0))
+    assert np.linalg.norm(actual - expected) < 2e-2 * scale
+    alone = combined(balancers.CAGrad(rescale=0), np.vstack([gradients, np.zeros(12)]) * 9 / 8)
+    assert np.linalg.norm(alone - actual) < 2e-2 * scale
+
+
 def test_cagrad_knows_its_conventions() -> None:
     gradients = oracles.GOLDEN
     plain = combined(balancers.CAGrad(0.5, rescale=0), gradients)
