@@ -1,6 +1,7 @@
 """Reads PyTorch's pickles as data: nothing of theirs is imported, called or executed."""
 
 import collections
+import math
 import pickle
 import struct
 import zipfile
@@ -46,20 +47,17 @@ class _Tensor:
     """A view of a storage."""
 
     def __init__(
-        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+        self, storage: _Storage, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]
     ) -> None:
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def array(self) -> np.ndarray:
         values, size = self.storage.values, self.storage.size
-        reach = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
-        inside = all(n >= 0 and s >= 0 for n, s in zip(self.shape, self.strides, strict=True))
-        empty = 0 in self.shape
-        if values is None or not inside or (not empty and not 0 <= self.offset + reach < size):
+        if values is None or not _inside(self.offset, self.shape, self.strides, size):
             raise pickle.UnpicklingError(
                 f"a tensor of shape {self.shape} lies outside its {size} numbers"
             )
-        if empty:
+        if 0 in self.shape:
             return np.zeros(self.shape, self.storage.dtype)
         step = self.storage.dtype.itemsize
         return np.lib.stride_tricks.as_strided(
@@ -67,8 +65,25 @@ class _Tensor:
         ).copy()
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+def _inside(offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...], size: int) -> bool:
+    """Whether a view stays in a storage; NumPy would read whatever memory lies there."""
+    if len(shape) != len(strides) or not all(map(_natural, (offset, *shape, *strides))):
+        return False
+    if 0 in shape:
+        return True
+    last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
+    # One number as many of a tensor would fill the memory from a file of a few bytes.
+    return last < size and math.prod(shape) <= size
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _rebuild_tensor(storage: _Storage, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    if not isinstance(storage, _Storage):
+        raise pickle.UnpicklingError("it has a tensor without a storage")
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
@@ -125,7 +140,9 @@ class _Reader(pickle.Unpickler):
         _, dtype, key, _, size, *rest = pid
         if rest and rest[0] is not None:
             raise pickle.UnpicklingError("it holds views of storages, as before PyTorch 0.4")
-        return self.storages.setdefault(str(key), _Storage(dtype, int(size)))
+        if dtype not in DTYPES.values() or not _natural(size):
+            raise pickle.UnpicklingError(f"it holds {size!r} numbers of type {dtype!r}")
+        return self.storages.setdefault(str(key), _Storage(dtype, size))
 
 
 def read(path: Any, modules: tuple[str, ...]) -> Any:

@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,51 +124,74 @@ def test_truncated_and_foreign_files_are_refused(files, tmp_path) -> None:
         read_torch_checkpoint(tmp_path / "missing.pth")
 
 
-def test_a_tensor_outside_its_storage_is_refused(files, tmp_path) -> None:
-    class Outside:
-        def __init__(self, offset, shape, strides) -> None:
-            self.place = offset, shape, strides
+def stream(body: bytes, size: int = 0) -> bytes:
+    """A file of the form before PyTorch 1.6: a pickle, and a storage "0" of 0, 1, 2, ..."""
+    parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    written = b"".join(pickle.dumps(part, protocol=2) for part in parts) + body
+    if not size:
+        return written + pickle.dumps([], protocol=2)
+    numbers = np.arange(size, dtype="<f4").tobytes()
+    return written + pickle.dumps(["0"], protocol=2) + size.to_bytes(8, "little") + numbers
 
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, value):
-            return ("storage", Storage, "0", "cpu", 4) if value == "the storage" else None
 
-        def reducer_override(self, value):
-            if isinstance(value, Outside):
-                return Rebuild, ("the storage", *value.place, False, None)
-            return NotImplemented
+def put(value: Any) -> bytes:
+    """The operations that put a value on a pickle's stack."""
+    return pickle.dumps(value, protocol=2)[2:-1]
 
-    def Storage() -> None: ...
 
-    def Rebuild() -> None: ...
+def tensor(offset: Any, shape: Any, strides: Any, size: Any = 4) -> bytes:
+    """The operations that build a tensor of the storage "0"."""
+    storage = b"(" + put("storage") + b"ctorch\nFloatStorage\n" + put("0") + put("cpu")
+    storage += put(size) + b"NtQ"
+    place = put(offset) + put(shape) + put(strides)
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + place + b"\x89NtR"
 
-    for function, module, name in (
-        (Storage, "torch", "FloatStorage"),
-        (Rebuild, "torch._utils", "_rebuild_tensor_v2"),
-    ):
-        function.__module__, function.__qualname__, function.__name__ = module, name, name
-    import io
 
-    numbers = (4).to_bytes(8, "little") + np.arange(4, dtype="float32").tobytes()
-    torch = pytest.importorskip("torch")
-    hidden = torch.FloatStorage, torch._utils._rebuild_tensor_v2
-    torch.FloatStorage, torch._utils._rebuild_tensor_v2 = Storage, Rebuild
-    try:
-        written = {}
-        for place in [(0, (2, 2), (2, 1)), (1, (2, 2), (2, 1)), (0, (2,), (-1,)), (-1, (1,), (1,))]:
-            stream = io.BytesIO()
-            for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
-                pickle.dump(part, stream, protocol=2)
-            Pickler(stream, protocol=2).dump({"w": Outside(*place)})
-            pickle.dump(["0"], stream, protocol=2)
-            written[place] = stream.getvalue() + numbers
-    finally:
-        torch.FloatStorage, torch._utils._rebuild_tensor_v2 = hidden
-    for place, content in written.items():
-        path = tmp_path / "outside.pth"
-        path.write_bytes(content)
-        if place[0] == 0 and min(place[2]) > 0:
-            assert read_torch_checkpoint(path)["w"].tolist() == [[0.0, 1.0], [2.0, 3.0]]
-            continue
-        with pytest.raises(ValueError, match="lies outside its 4 numbers"):
-            read_torch_checkpoint(path)
+def refusal(path: pathlib.Path, content: bytes) -> str:
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="must be a file of PyTorch's") as caught:
+        read_torch_checkpoint(path)
+    return str(caught.value)
+
+
+INSIDE = [
+    ((0, (2, 2), (2, 1)), [[0.0, 1.0], [2.0, 3.0]]),
+    ((1, (3,), (1,)), [1.0, 2.0, 3.0]),
+    ((0, (2, 2), (1, 2)), [[0.0, 2.0], [1.0, 3.0]]),
+    ((3, (), ()), 3.0),
+    ((4, (0, 3), (3, 1)), []),
+]
+OUTSIDE = [
+    (1, (2, 2), (2, 1)), (0, (2,), (-1,)), (-1, (1,), (1,)), (-1, (3,), (1,)),
+    (-1000, (1001,), (1,)), (4, (), ()), (0, (-1,), (1,)), (-1, (0,), (1,)), (3, (2,), (-3,)),
+    (0, (2**62, 2), (0, 1)), (0, (5,), (0,)), (0, (2,), (2**62,)), (0, (2,), (1, 1)),
+    (0.0, (1,), (1,)), (0, (1.0,), (1,)), (0, (1,), ("1",)), (True, (1,), (1,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place, expected", INSIDE)
+def test_a_tensor_inside_its_storage_is_read(tmp_path, place, expected) -> None:
+    path = tmp_path / "inside.pth"
+    path.write_bytes(stream(b"\x80\x02}" + put("w") + tensor(*place) + b"s.", 4))
+    assert read_torch_checkpoint(path)["w"].tolist() == expected
+
+
+@pytest.mark.parametrize("place", OUTSIDE)
+def test_a_tensor_outside_its_storage_is_refused(tmp_path, place) -> None:
+    content = stream(b"\x80\x02}" + put("w") + tensor(*place) + b"s.", 4)
+    assert "lies outside its 4 numbers" in refusal(tmp_path / "outside.pth", content)
+
+
+@pytest.mark.parametrize("size", [-1, 5, 4.0, "4", True])
+def test_a_storage_of_another_size_is_refused(tmp_path, size) -> None:
+    content = stream(b"\x80\x02}" + put("w") + tensor(0, (1,), (1,), size) + b"s.", 4)
+    refusal(tmp_path / "outside.pth", content)
+
+
+def test_what_passes_itself_off_as_a_storage_is_refused(tmp_path) -> None:
+    dtype = b"cmodels\nDtype\n)\x81" + put({"itemsize": 4}) + b"b"
+    attributes = b"}(" + put("values") + put("text") + put("size") + put(10**6)
+    storage = b"cmodels\nStorage\n)\x81" + attributes + put("dtype") + dtype + b"ub"
+    view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + put(0) + put((1,)) + put((1,))
+    content = stream(b"\x80\x02}" + put("w") + view + b"\x89NtRs.")
+    assert "without a storage" in refusal(tmp_path / "forged.pth", content)
