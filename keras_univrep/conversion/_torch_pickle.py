@@ -27,12 +27,12 @@ DTYPES = {
 class _Inert:
     """What stands for an object of a class that is not imported: its attributes alone."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
+    attributes: dict[Any, Any]
 
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, Mapping):
-            self.__dict__.update(state)
+    def __new__(cls, *_: Any, **__: Any) -> "_Inert":
+        made = super().__new__(cls)
+        made.attributes = {}
+        return made
 
 
 class _Storage:
@@ -103,7 +103,7 @@ _CALLABLE: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch", "Size"): tuple,
     ("torch", "device"): _nothing,
     ("torch.nn.backends.thnn", "_get_thnn_function_backend"): _nothing,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _Inert,
     ("numpy.core.multiarray", "scalar"): _nothing,
     ("numpy._core.multiarray", "scalar"): _nothing,
     ("builtins", "set"): set,
@@ -111,13 +111,42 @@ _CALLABLE: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    """Unpickles tensors, and modules of the named Python modules as inert objects."""
+# Extensions of a process, and numbers beside the file: PyTorch writes neither.
+_UNKNOWN = (
+    pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.BYTEARRAY8, pickle.NEXT_BUFFER,
+    pickle.READONLY_BUFFER,
+)  # fmt: skip
+
+
+class _Reader(pickle._Unpickler):
+    """Unpickles tensors, and modules of the named Python modules as inert objects.
+
+    The compiled unpickler would set the attributes of whatever a pickle names, functions of this
+    module among them, and keep as much memory as a single number in it says.
+    """
 
     def __init__(self, file: BinaryIO, modules: tuple[str, ...]) -> None:
         super().__init__(file, encoding="latin1")
         self.modules = modules
         self.storages: dict[str, _Storage] = {}
+
+    def build(self) -> None:
+        """Gives the object on the stack its attributes."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, _Inert) and isinstance(state, dict):
+            target.attributes |= state
+        # A state dictionary has versions of layers as an attribute, a type has numbers.
+        elif not isinstance(target, (_Inert, collections.OrderedDict)):
+            raise pickle.UnpicklingError(f"it sets attributes of a {type(target).__name__}")
+
+    dispatch = {
+        **{
+            code: do
+            for code, do in pickle._Unpickler.dispatch.items()
+            if bytes([code]) not in _UNKNOWN
+        },
+        pickle.BUILD[0]: build,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _CALLABLE:
@@ -128,7 +157,7 @@ class _Reader(pickle.Unpickler):
             *self.modules,
             "torch.nn.parallel.data_parallel",
         ):
-            return type(name, (_Inert,), {})
+            return _Inert
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not known to be harmless")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -200,7 +229,7 @@ def arrays(value: Any, prefix: str = "") -> dict[str, np.ndarray]:
     if isinstance(value, _Tensor):
         return {prefix: value.array()}
     if isinstance(value, _Inert):
-        own = vars(value)
+        own = value.attributes
         # A module whose parts are no dictionaries was not made by PyTorch.
         parts = [own.get(kind) or {} for kind in ("_parameters", "_buffers", "_modules")]
         value = {name: part for kind in parts for name, part in kind.items()}

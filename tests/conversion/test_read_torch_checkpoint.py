@@ -1,5 +1,6 @@
 """PyTorch's files are read as PyTorch reads them, and nothing of them is executed."""
 
+import operator
 import os
 import pathlib
 import pickle
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_univrep.conversion import read_torch_checkpoint
+from keras_univrep.conversion import _torch_pickle, read_torch_checkpoint
 
 # Written by PyTorch itself, in a process of its own: this one may run on another backend.
 WRITER = """
@@ -139,12 +140,16 @@ def put(value: Any) -> bytes:
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
+def storage(size: Any = 4) -> bytes:
+    """The operations that name the storage "0"."""
+    kind = put("storage") + b"ctorch\nFloatStorage\n"
+    return b"(" + kind + put("0") + put("cpu") + put(size) + b"NtQ"
+
+
 def tensor(offset: Any, shape: Any, strides: Any, size: Any = 4) -> bytes:
     """The operations that build a tensor of the storage "0"."""
-    storage = b"(" + put("storage") + b"ctorch\nFloatStorage\n" + put("0") + put("cpu")
-    storage += put(size) + b"NtQ"
     place = put(offset) + put(shape) + put(strides)
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + place + b"\x89NtR"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage(size) + place + b"\x89NtR"
 
 
 def refusal(path: pathlib.Path, content: bytes) -> str:
@@ -191,7 +196,44 @@ def test_a_storage_of_another_size_is_refused(tmp_path, size) -> None:
 def test_what_passes_itself_off_as_a_storage_is_refused(tmp_path) -> None:
     dtype = b"cmodels\nDtype\n)\x81" + put({"itemsize": 4}) + b"b"
     attributes = b"}(" + put("values") + put("text") + put("size") + put(10**6)
-    storage = b"cmodels\nStorage\n)\x81" + attributes + put("dtype") + dtype + b"ub"
-    view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + put(0) + put((1,)) + put((1,))
+    forged = b"cmodels\nStorage\n)\x81" + attributes + put("dtype") + dtype + b"ub"
+    view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + forged + put(0) + put((1,)) + put((1,))
     content = stream(b"\x80\x02}" + put("w") + view + b"\x89NtRs.")
     assert "without a storage" in refusal(tmp_path / "forged.pth", content)
+
+
+# What a pickle can name and what it can make, and what must not be changed about it.
+TARGETS = {
+    "function": (b"ctorch._utils\n_rebuild_tensor_v2\n", "_rebuild_tensor"),
+    "nothing": (b"ctorch\ndevice\n", "_nothing"),
+    "class": (b"cmodels\nNet\n", "_Inert"),
+    "type": (b"cnumpy\ndtype\n", "np.dtype"),
+    "dictionary": (b"ccollections\nOrderedDict\n", "collections.OrderedDict"),
+    "tensor": (tensor(0, (1,), (1,)), None),
+    "storage": (storage(), None),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("form", ["attributes", "slots"])
+def test_nothing_but_a_stand_in_gets_attributes(tmp_path, kind, form) -> None:
+    target, name = TARGETS[kind]
+    module = _torch_pickle
+    before = None if name is None else dict(vars(operator.attrgetter(name)(module)))
+    named = None if name is None else operator.attrgetter(name)(module).__name__
+    for attribute in ("__name__", "values", "array", "offset"):
+        state = put({attribute: "changed"})
+        state = state if form == "attributes" else b"N" + state + b"\x86"
+        content = stream(b"\x80\x02" + target + state + b"b.", 4)
+        assert "sets attributes" in refusal(tmp_path / "set.pth", content)
+    if name is not None:
+        assert dict(vars(operator.attrgetter(name)(module))) == before
+        assert operator.attrgetter(name)(module).__name__ == named
+
+
+def test_attributes_of_a_dictionary_are_no_part_of_it(tmp_path) -> None:
+    made = b"ccollections\nOrderedDict\n)R" + put("w") + tensor(0, (1,), (1,)) + b"s"
+    for attribute in ("items", "_metadata"):
+        content = stream(b"\x80\x02" + made + put({attribute: {"v": 1}}) + b"b.", 4)
+        (tmp_path / "set.pth").write_bytes(content)
+        assert read_torch_checkpoint(tmp_path / "set.pth")["w"].tolist() == [0.0]
