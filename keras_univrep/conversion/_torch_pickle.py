@@ -1,11 +1,12 @@
 """Reads PyTorch's pickles as data: nothing of theirs is imported, called or executed."""
 
 import collections
+import io
 import math
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,6 +23,8 @@ DTYPES = {
     "CharStorage": "<i1",
     "BoolStorage": "?",
 }
+# More than any network has: dictionaries that hold themselves, or each other twice, have no end.
+DEPTH, PARTS = 100, 1_000_000
 
 
 class _Inert:
@@ -125,6 +128,8 @@ class _Reader(pickle._Unpickler):
     module among them, and keep as much memory as a single number in it says.
     """
 
+    stack: list[Any]
+
     def __init__(self, file: BinaryIO, modules: tuple[str, ...]) -> None:
         super().__init__(file, encoding="latin1")
         self.modules = modules
@@ -145,7 +150,7 @@ class _Reader(pickle._Unpickler):
             for code, do in pickle._Unpickler.dispatch.items()
             if bytes([code]) not in _UNKNOWN
         },
-        pickle.BUILD[0]: build,
+        pickle.BUILD[0]: build,  # type: ignore[dict-item]
     }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -185,17 +190,20 @@ def read(path: Any, modules: tuple[str, ...]) -> Any:
 
 def _read_zip(file: BinaryIO, modules: tuple[str, ...]) -> Any:
     with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-        pickled = next((n for n in names if n.endswith("/data.pkl")), None)
+        infos = {info.filename: info for info in archive.infolist()}
+        if any(info.compress_type or info.flag_bits & 1 for info in infos.values()):
+            # What is compressed may be larger than any memory.
+            raise pickle.UnpicklingError("its zip is compressed or encrypted")
+        pickled = next((n for n in infos if n.endswith("/data.pkl")), None)
         if pickled is None:
             raise pickle.UnpicklingError("its zip has no data.pkl")
         folder = pickled.removesuffix("data.pkl")
         order = f"{folder}byteorder"
-        if order in names and archive.read(order) != b"little":
+        if order in infos and archive.read(order) != b"little":
             raise pickle.UnpicklingError("its numbers are big-endian")
-        with archive.open(pickled) as stream:
-            reader = _Reader(stream, modules)  # type: ignore[arg-type]
-            found = reader.load()
+        # Read as a whole, for the checksum is behind it.
+        reader = _Reader(io.BytesIO(archive.read(pickled)), modules)
+        found = reader.load()
         for key, storage in reader.storages.items():
             _fill(storage, archive.read(f"{folder}data/{key}"))
     return found
@@ -224,18 +232,26 @@ def _fill(storage: _Storage, content: bytes) -> None:
     storage.values = np.frombuffer(content, storage.dtype)
 
 
-def arrays(value: Any, prefix: str = "") -> dict[str, np.ndarray]:
+def arrays(value: Any) -> dict[str, np.ndarray]:
     """The tensors of dictionaries and of modules, named as a state dictionary names them."""
-    if isinstance(value, _Tensor):
-        return {prefix: value.array()}
-    if isinstance(value, _Inert):
-        own = value.attributes
-        # A module whose parts are no dictionaries was not made by PyTorch.
-        parts = [own.get(kind) or {} for kind in ("_parameters", "_buffers", "_modules")]
-        value = {name: part for kind in parts for name, part in kind.items()}
-    if not isinstance(value, Mapping):
-        return {}
     found: dict[str, np.ndarray] = {}
-    for name, part in value.items():
-        found |= arrays(part, f"{prefix}.{name}" if prefix else str(name))
+    waiting = [("", value, 0)]
+    steps = 0
+    while waiting:
+        prefix, value, depth = waiting.pop()
+        steps += 1
+        if depth > DEPTH or steps > PARTS:
+            raise pickle.UnpicklingError(
+                f"it is nested more than {DEPTH} deep or has more than {PARTS} parts"
+            )
+        if isinstance(value, _Tensor):
+            found[prefix] = value.array()
+        if isinstance(value, _Inert):
+            # A module whose parts are no dictionaries was not made by PyTorch.
+            kinds = ("_parameters", "_buffers", "_modules")
+            parts = [value.attributes.get(kind) or {} for kind in kinds]
+            value = {name: part for kind in parts for name, part in kind.items()}
+        if isinstance(value, dict):
+            named = [(f"{prefix}.{n}" if prefix else str(n), part) for n, part in value.items()]
+            waiting += [(name, part, depth + 1) for name, part in reversed(named)]
     return found

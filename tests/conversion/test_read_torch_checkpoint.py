@@ -1,11 +1,13 @@
 """PyTorch's files are read as PyTorch reads them, and nothing of them is executed."""
 
+import io
 import operator
 import os
 import pathlib
 import pickle
 import subprocess
 import sys
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -237,3 +239,81 @@ def test_attributes_of_a_dictionary_are_no_part_of_it(tmp_path) -> None:
         content = stream(b"\x80\x02" + made + put({attribute: {"v": 1}}) + b"b.", 4)
         (tmp_path / "set.pth").write_bytes(content)
         assert read_torch_checkpoint(tmp_path / "set.pth")["w"].tolist() == [0.0]
+
+
+def nested(depth: int) -> dict:
+    found: dict = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+def doubled(times: int) -> bytes:
+    """Dictionaries that each hold the one before twice."""
+    return b"}" + b"".join(
+        b"q" + bytes([n]) + b"}(U\x01ah" + bytes([n]) + b"U\x01bh" + bytes([n]) + b"u"
+        for n in range(times)
+    )
+
+
+ENDLESS = {
+    "itself": b"}q\x00U\x01ah\x00s",
+    "itself without a name": b"}q\x00U\x00h\x00s",
+    "deep": put(nested(200)),
+    "doubled": doubled(60),
+    "a name that is nested": b"}" + b")" + 3000 * b"\x85" + put("a") + b"s",
+    "bytes of much memory": b"\x96" + (2**36).to_bytes(8, "little"),
+    "an extension": b"\x82\x01",
+    "a storage that is none": b"NQ",
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_what_has_no_end_is_refused(tmp_path, kind) -> None:
+    content = stream(b"\x80\x02" + ENDLESS[kind] + b".")
+    assert len(refusal(tmp_path / "endless.pth", content)) < 1000
+
+
+def test_a_number_in_a_file_takes_no_memory(tmp_path) -> None:
+    # The place of a dictionary, which an array of places would have to reach.
+    (tmp_path / "far.pth").write_bytes(stream(b"\x80\x02}r\xff\xff\xff\x7f."))
+    assert read_torch_checkpoint(tmp_path / "far.pth") == {}
+
+
+@pytest.mark.parametrize("kind", ["compressed", "broken", "encrypted", "unknown method"])
+def test_a_zip_that_pytorch_does_not_write_is_refused(tmp_path, kind) -> None:
+    method = zipfile.ZIP_DEFLATED if kind in ("compressed", "broken") else zipfile.ZIP_STORED
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({"x": "y" * 500}, protocol=2))
+    content = bytearray(file.getvalue())
+    listed = content.find(b"PK\x01\x02")
+    if kind == "broken":
+        content[45:60] = bytes(byte ^ 0xFF for byte in content[45:60])
+    if kind == "encrypted":
+        content[6] |= 1
+        content[listed + 8] |= 1
+    if kind == "unknown method":
+        content[8] = content[listed + 10] = 99
+    message = refusal(tmp_path / "zip.pth", bytes(content))
+    assert "compressed or encrypted" in message
+
+
+@pytest.mark.parametrize("kind", [True, False])
+@pytest.mark.parametrize("file", ["state", "network"])
+def test_files_with_changed_bytes_are_read_or_refused(files, tmp_path, file, kind) -> None:
+    whole = (files / f"{file}_{kind}.pth").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        content = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(0, len(content), rng.integers(1, 4))
+        content[places] = rng.integers(0, 256, len(places))
+        path = tmp_path / "changed.pth"
+        path.write_bytes(content.tobytes())
+        try:
+            read_torch_checkpoint(path)
+        except ValueError as error:
+            assert "must be a file of PyTorch's" in str(error)
+            refused += 1
+    assert refused > 30
