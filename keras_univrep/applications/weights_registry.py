@@ -1,6 +1,7 @@
 """The trained weights that are known, and what is known of each."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ from keras_univrep.applications.domain_entry import DomainEntry
 from keras_univrep.applications.weights_entry import WeightsEntry
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
-# Class names are long, and several entries share a domain: they have a file of their own.
-REGISTRY, DOMAINS = "registry.json", "domains.json"
+# Class names are long, and several entries share them: they have a file of their own.
+REGISTRY, CLASS_NAMES = "registry.json", "class_names.json"
 
 
 def list_weights(constructor: str | None = None) -> dict[str, WeightsEntry]:
@@ -42,16 +43,18 @@ def read_registry(folder: pathlib.Path) -> dict[str, WeightsEntry]:
     path = folder / REGISTRY
     if not path.exists():
         return {}
-    domains = {
-        name: DomainEntry(name=name, **_tuples(fields))
-        for name, fields in json.loads((folder / DOMAINS).read_text()).items()
-    }
+    lists = json.loads((folder / CLASS_NAMES).read_text())
     return {
         name: WeightsEntry(
             name=name,
             **{
                 **fields,
-                "domains": {key: domains[key] for key in fields["domains"]},
+                "domains": {
+                    key: DomainEntry(
+                        name=key, **_tuples({**domain, "class_names": lists[domain["class_names"]]})
+                    )
+                    for key, domain in fields["domains"].items()
+                },
                 "aliases": tuple(fields["aliases"]),
             },
         )
@@ -61,17 +64,29 @@ def read_registry(folder: pathlib.Path) -> dict[str, WeightsEntry]:
 
 def write_registry(folder: pathlib.Path, entries: Mapping[str, WeightsEntry]) -> None:
     """Writes the entries of a folder of weights; each file whole or not at all."""
-    domains: dict[str, Any] = {}
+    lists: dict[str, tuple[str, ...]] = {}
     registry: dict[str, Any] = {}
     for name, entry in entries.items():
-        for key, domain in entry.domains.items():
-            domains[key] = {k: v for k, v in dataclasses.asdict(domain).items() if k != "name"}
-        registry[name] = {**dataclasses.asdict(entry), "domains": list(entry.domains)}
+        registry[name] = {**dataclasses.asdict(entry), "domains": {}}
         del registry[name]["name"]
-    # The domains first: entries may name no domain that is not there.
-    for file, content, indent in ((DOMAINS, domains, None), (REGISTRY, registry, 2)):
+        for key, domain in entry.domains.items():
+            digest = _digest(domain.class_names)
+            lists[digest] = domain.class_names
+            fields = {**dataclasses.asdict(domain), "class_names": digest}
+            del fields["name"]
+            registry[name]["domains"][key] = fields
+    # A process may end between the two files: the names come first, and those of the entries that
+    # are to be replaced stay until the next time.
+    for entry in read_registry(folder).values():
+        for domain in entry.domains.values():
+            lists.setdefault(_digest(domain.class_names), domain.class_names)
+    for file, content, indent in ((CLASS_NAMES, lists, None), (REGISTRY, registry, 2)):
         with whole_file(folder / file) as part:
             part.write_text(json.dumps(content, indent=indent) + "\n")
+
+
+def _digest(class_names: tuple[str, ...]) -> str:
+    return hashlib.sha256(json.dumps(class_names).encode()).hexdigest()[:16]
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

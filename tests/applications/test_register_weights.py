@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,17 @@ def test_what_is_measured_is_the_file_as_the_constructor_reads_it(tmp_path):
         if exact.name == "kernel":
             expected = expected.astype("float16").astype("float32")
         np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_weights_of_one_domain_at_two_sizes_coexist(tmp_path):
+    model = UniversalResNet26(None, {"a": 2, "b": 3}, width=0.125)
+    first = register(model, tmp_path)
+    larger = {
+        name: dataclasses.replace(domain, input_size=(72, 72), mean=(0.1,) * 3)
+        for name, domain in DOMAINS.items()
+    }
+    second = register_weights(
+        model, "larger", larger, {}, "python recipes/x.py", "MIT", folder=tmp_path,
+        architecture={"width": 0.125},
+    )  # fmt: skip
+    assert read_registry(tmp_path) == {"own": first, "larger": second}

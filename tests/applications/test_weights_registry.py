@@ -1,4 +1,7 @@
 import dataclasses
+import json
+import os
+import pathlib
 
 import pytest
 
@@ -25,7 +28,44 @@ def test_a_registry_is_read_as_it_was_written(tmp_path):
     known = list_weights()
     write_registry(tmp_path, known)
     assert read_registry(tmp_path) == known
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["domains.json", "registry.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["class_names.json", "registry.json"]
+
+
+def test_entries_keep_what_each_knows_of_a_domain(tmp_path):
+    one = list_weights()["five_domains_teacher_eurosat"]
+    domain = one.domain()
+    larger = dataclasses.replace(domain, input_size=(64, 64), mean=(0.1,) * 3, licence="MIT")
+    renamed = dataclasses.replace(domain, class_names=tuple("abcdefghij"))
+    known = {
+        name: dataclasses.replace(one, name=name, domains={"eurosat": of})
+        for name, of in (("one", domain), ("two", larger), ("three", renamed))
+    }
+    write_registry(tmp_path, known)
+    assert read_registry(tmp_path) == known
+    # Equal names are there once.
+    assert len(json.loads((tmp_path / "class_names.json").read_text())) == 2
+
+
+def test_a_registry_that_is_half_written_is_the_old_one(tmp_path, monkeypatch):
+    known = list_weights()
+    old, new = ({name: known[name]} for name in ("five_domains_teacher_letters", "vdd"))
+    write_registry(tmp_path, old)
+    replace = os.replace
+
+    def one_file_only(source, target):
+        if pathlib.Path(target).name == "registry.json":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", one_file_only)
+    with pytest.raises(OSError, match="No space left"):
+        write_registry(tmp_path, new)
+    monkeypatch.undo()
+    assert read_registry(tmp_path) == old
+    for _ in range(2):
+        write_registry(tmp_path, new)
+    assert read_registry(tmp_path) == new
+    assert len(json.loads((tmp_path / "class_names.json").read_text())) == len(new["vdd"].domains)
 
 
 def test_a_folder_without_a_registry_has_no_weights(tmp_path):
