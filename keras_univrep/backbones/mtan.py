@@ -15,6 +15,7 @@ from keras_univrep.backbones._segnet_parts import (
     widths,
 )
 from keras_univrep.layers import BilinearResize, MaxPoolWithIndices
+from keras_univrep.layers.stored_names import check_names, store_names
 from keras_univrep.types import Tensor
 
 
@@ -107,6 +108,26 @@ class MTAN(keras.Model):
         self.channels = channels
         self.normalized = normalized
         self.filters = filters[0]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the names of the outputs too.
+
+        Args:
+            store: Keras's store of this layer's own weights.
+        """
+        super().save_own_variables(store)
+        store_names(store, self.tasks)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Refuses weights whose outputs are not called as this network's.
+
+        Args:
+            store: Keras's store of this layer's own weights.
+
+        Raises:
+            ValueError: If they are not, or come in another order.
+        """
+        super().load_own_variables(check_names(store, self.tasks, self.name))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ from keras_univrep.backbones._segnet_parts import (
     task_outputs,
     widths,
 )
+from keras_univrep.layers.stored_names import check_names, store_names
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
@@ -102,6 +103,26 @@ class SegNet(keras.Model):
         self.channels = channels
         self.normalized = tuple(normalized or ())
         self.filters = filters[0]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the names of the outputs too.
+
+        Args:
+            store: Keras's store of this layer's own weights.
+        """
+        super().save_own_variables(store)
+        store_names(store, self.tasks or {})
+
+    def load_own_variables(self, store: Any) -> None:
+        """Refuses weights whose outputs are not called as this network's.
+
+        Args:
+            store: Keras's store of this layer's own weights.
+
+        Raises:
+            ValueError: If they are not, or come in another order.
+        """
+        super().load_own_variables(check_names(store, self.tasks or {}, self.name))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ from keras import ops
 from keras_univrep.layers.copy_weights import copy_weights
 from keras_univrep.layers.domain_bank import DomainBank, unlocked
 from keras_univrep.layers.domain_names import check_domain, check_domains
+from keras_univrep.layers.stored_names import check_names, store_names
 from keras_univrep.types import Shape, Tensor
 
 
@@ -354,6 +355,26 @@ class MultiDomainModel(keras.Model):
         some = isinstance(loss, Mapping) and set(loss) != set(self.domains)
         self.compile(**arguments, domains=list(loss) if some else None)
         self.optimizer.build(self.trainable_variables)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the names of the outputs too.
+
+        Args:
+            store: Keras's store of this layer's own weights.
+        """
+        super().save_own_variables(store)
+        store_names(store, self.num_classes)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Refuses weights whose outputs are not called as this network's.
+
+        Args:
+            store: Keras's store of this layer's own weights.
+
+        Raises:
+            ValueError: If they are not, or come in another order.
+        """
+        super().load_own_variables(check_names(store, self.num_classes, self.name))
 
     def get_config(self) -> dict[str, Any]:
         return {

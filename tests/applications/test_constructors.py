@@ -1,5 +1,6 @@
 """What every constructor owes: weights from a path, no top, and errors that say what to pass."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -46,6 +47,28 @@ def test_a_classifier_comes_back_from_its_file(name, tmp_path):
     assert (second.num_classes, second.name) == ({"a": 2, "b": 3}, first.name)
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("domains", [{"b": 2, "a": 2, "c": 2}, {"a": 2, "b": 2}, {"a": 2}])
+def test_a_file_of_other_domains_is_refused_even_if_the_classes_are_as_many(
+    domains, half, tmp_path
+):
+    first = applications.OmniConv4(None, {"a": 2, "b": 2, "c": 2}, filters=4)
+    path = applications.save_weights(first, tmp_path / "own.weights.h5", half)
+    with pytest.raises(ValueError, match="weights of {'a': 2, 'b': 2, 'c': 2}"):
+        applications.OmniConv4(path, domains, filters=4)
+    with pytest.raises(ValueError, match="in this order"):
+        applications.OmniConv4(None, domains, filters=4).load_weights(path)
+
+
+def test_a_file_without_the_names_of_its_domains_is_taken(tmp_path):
+    first = applications.OmniConv4(None, {"a": 2, "b": 3}, filters=4)
+    path = applications.save_weights(first, tmp_path / "own.weights.h5")
+    with h5py.File(path, "a") as file:
+        del file["vars/outputs"]
+    second = applications.OmniConv4(path, {"a": 2, "b": 3}, filters=4)
+    np.testing.assert_array_equal(first.get_weights()[-1], second.get_weights()[-1])
+
+
 @pytest.mark.parametrize("name", quick(SMALL))
 def test_without_a_top_the_backbone_needs_no_domains(name):
     backbone = getattr(applications, name)(
@@ -75,6 +98,15 @@ def test_a_dense_network_comes_back_from_its_file_and_without_its_heads(name, tm
     maps = features.output
     assert set(maps) == set(TASKS) if isinstance(maps, dict) else maps.ndim == 4
     assert features.count_params() < second.count_params()
+
+
+@pytest.mark.parametrize("name", quick(DENSE))
+def test_a_dense_file_of_tasks_in_another_order_is_refused(name, tmp_path):
+    constructor = getattr(applications, name)
+    first = constructor(None, {"depth": 1, "edges": 1}, **DENSE[name])
+    path = applications.save_weights(first, tmp_path / "own.weights.h5")
+    with pytest.raises(ValueError, match="weights of {'depth': 1, 'edges': 1}"):
+        constructor(path, {"edges": 1, "depth": 1}, **DENSE[name])
 
 
 @pytest.mark.parametrize("name", DENSE)
