@@ -29,9 +29,9 @@ def joint_svd(
     Args:
         model: A `MultiDomainModel` over an `AdaptedBackbone` with full parallel adapters, or that
             backbone. It is left as it is.
-        rank: K, or a fraction in (0, 1) of the filters of each layer. Where a fraction is more
-            than the smaller side of alpha, as in a stem on three channels, the layer keeps the
-            domains' own alphas.
+        rank: K, or a fraction in (0, 1) of the filters of each layer. Where K is more than the
+            smaller side of alpha, as in a stem on three channels, the layer gets that side's size
+            as its K. Where a fraction is more, the layer keeps the domains' own alphas.
         energy: In place of `rank`: for each layer the smallest K that keeps this share, in (0, 1],
             of the squared singular values of all domains together.
 
@@ -42,7 +42,7 @@ def joint_svd(
     Raises:
         TypeError: If the backbone is no `AdaptedBackbone`.
         ValueError: If there is no parallel adapter, one has factors already, or K is above the
-            smaller side of an alpha.
+            smaller side of every alpha.
 
     Example:
         >>> import keras

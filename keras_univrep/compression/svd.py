@@ -24,8 +24,9 @@ def svd(model: keras.Model, rank: int | float = 0.5, energy: float | None = None
     Args:
         model: A `MultiDomainModel` over an `AdaptedBackbone` with full parallel adapters, or that
             backbone. It is left as it is.
-        rank: K, or a fraction in (0, 1) of the filters of each layer. Where a fraction is more
-            than the smaller side of alpha, as in a stem on three channels, the layer keeps alpha.
+        rank: K, or a fraction in (0, 1) of the filters of each layer. Where K is more than the
+            smaller side of alpha, as in a stem on three channels, the layer gets that side's size
+            as its K. Where a fraction is more, the layer keeps alpha.
         energy: In place of `rank`: for each layer the smallest K that keeps this share, in (0, 1],
             of the squared singular values in every domain.
 
@@ -35,7 +36,7 @@ def svd(model: keras.Model, rank: int | float = 0.5, energy: float | None = None
     Raises:
         TypeError: If the backbone is no `AdaptedBackbone`.
         ValueError: If there is no parallel adapter, one has factors already, or K is above the
-            smaller side of an alpha.
+            smaller side of every alpha.
 
     Example:
         >>> import keras

@@ -125,8 +125,7 @@ class ParallelAdapter(LayerBank):
                     f"Received: rank={self.rank}. Pass a smaller one, or None for a full alpha."
                 )
             if self.shared:
-                self.beta = self._add_beta(self)
-                self.beta.trainable = False
+                self.beta = self._add_beta(self, trainable=False)
         self.make_parts()
 
     def make_part(self, domain: str | None) -> keras.layers.Layer:
@@ -139,12 +138,16 @@ class ParallelAdapter(LayerBank):
                 name="kernel" if self.rank is None else "gamma",
             )
             if self.rank is not None and not self.shared:
-                part.beta = self._add_beta(part)
+                part.beta = self._add_beta(part, trainable=True)
         return part
 
-    def _add_beta(self, owner: keras.layers.Layer) -> keras.Variable:
+    def _add_beta(self, owner: keras.layers.Layer, trainable: bool) -> keras.Variable:
+        # From the start: what is frozen later, a layer unfreezes with its other weights.
         return owner.add_weight(
-            shape=(self.rank, self.adapter_shape[-1]), initializer="orthogonal", name="beta"
+            shape=(self.rank, self.adapter_shape[-1]),
+            initializer="orthogonal",
+            trainable=trainable,
+            name="beta",
         )
 
     def adapter_kernel(self, domain: str | None = None) -> Any:

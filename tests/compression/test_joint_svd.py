@@ -114,6 +114,20 @@ def test_what_the_domains_have_in_common_is_kept_exactly() -> None:
         assert_close(small(images(), domain=domain), model(images(), domain=domain))
 
 
+def test_beta_stays_frozen_when_the_network_is_frozen_and_freed() -> None:
+    small = joint_svd(adapted(conv_net()), 2)
+    frozen = {v.path for v in small.non_trainable_variables if v.path.endswith("/beta")}
+    small.trainable = False
+    small.trainable = True
+    betas = [bank.beta for bank in small.backbone.banks.values() if hasattr(bank, "beta")]
+    adapters = [beta for beta in betas if "conv" in beta.path]
+    assert len(adapters) == 3 and not any(beta.trainable for beta in adapters)
+    assert {beta.path for beta in adapters} <= frozen
+    assert not {beta.path for beta in adapters} & {v.path for v in small.trainable_variables}
+    gammas = [v for v in small.trainable_variables if v.path.endswith("/gamma")]
+    assert sum("adapter_" in v.path for v in gammas) == 3 * len(NAMES)
+
+
 def test_gamma_trains_and_beta_does_not() -> None:
     small = joint_svd(adapted(conv_net()), 2)
     before = bits(small)

@@ -94,6 +94,21 @@ def test_a_fraction_is_one_of_the_filters_and_leaves_small_adapters() -> None:
 
 
 @pytest.mark.parametrize("compress", [svd, joint_svd])
+@pytest.mark.parametrize("rank", [5, np.int64(5)])
+def test_each_layer_has_as_much_of_an_integer_rank_as_it_can(compress: Any, rank: int) -> None:
+    # Images have three channels, conv1 has four, and no alpha a larger rank than that.
+    assert ranks(compress(adapted(conv_net()), rank)) == {"conv0": 3, "conv1": 4, "conv2": 5}
+
+
+def test_a_layer_at_its_largest_rank_loses_nothing() -> None:
+    model = adapted(conv_net())
+    small = svd(model, 5)
+    for name in ("conv0", "conv1"):
+        for old, new in zip(alphas(model, name), alphas(small, name), strict=True):
+            np.testing.assert_allclose(new, old, atol=1e-6)
+
+
+@pytest.mark.parametrize("compress", [svd, joint_svd])
 def test_the_given_model_is_left_alone(compress: Any) -> None:
     model = adapted(conv_net())
     before, config = bits(model), model.get_config()
@@ -138,7 +153,8 @@ def test_domains_that_came_later_are_compressed_too() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"rank": 4}, r"smaller side of alpha, 3 at 'conv0'. Received: rank=4"),
+        ({"rank": 7}, r"smaller side of the largest alpha, 6 at 'conv2'. Received: rank=7"),
+        ({"rank": np.int64(99)}, "Received: rank=99"),
         ({"rank": 0}, "positive integer.*Received: rank=0"),
         ({"rank": True}, "Received: rank=True"),
         ({"rank": 1.0}, "fraction.*Received: rank=1.0"),
