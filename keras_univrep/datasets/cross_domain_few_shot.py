@@ -92,7 +92,8 @@ def cross_domain_few_shot(
     Raises:
         FileNotFoundError: If a folder or the prepared data of TensorFlow Datasets are missing.
         ValueError: If an argument is out of range, a name unknown, a domain needs a folder or has
-            fewer than four classes, or (when a split is first read) a class has no image.
+            fewer than four classes, or (when a split is first read) a class has no image or a file
+            of another class.
         ImportError: If TensorFlow Datasets or Pillow is not installed.
 
     Example:

@@ -1,14 +1,18 @@
 """Makes a domain of a folder of image files."""
 
-import hashlib
 import pathlib
 import types
-import warnings
 
 import numpy as np
 
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
+from keras_univrep.datasets.image_copies import (
+    check_copies,
+    file_digests,
+    warn_of_copies,
+    without_copies,
+)
 
 _SPLITS = ("train", "validation", "test")
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -136,7 +140,9 @@ def _class_folders(path: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 def _read_split_folders(path: pathlib.Path) -> tuple[Files, list[str]]:
     found = {split: _class_folders(path / split) for split in _SPLITS if (path / split).is_dir()}
-    _check_copies([pair for content in found.values() for pair in content.items()])
+    pairs = [pair for content in found.values() for pair in content.items()]
+    digests = file_digests(file for _, group in pairs for file in group)
+    check_copies(pairs, digests)
     classes = list(found["train"])
     for split, content in found.items():
         extra = sorted(set(content) - set(classes))
@@ -152,12 +158,12 @@ def _read_split_folders(path: pathlib.Path) -> tuple[Files, list[str]]:
     later: set[bytes] = set()
     dropped: list[pathlib.Path] = []
     for split in reversed(files):
-        digests = {file: _digest(file) for file, _ in files[split]}
-        copies = {file for file, digest in digests.items() if digest in later}
+        own = {file: digests[file] for file, _ in files[split]}
+        copies = {file for file, digest in own.items() if digest in later}
         files[split] = [pair for pair in files[split] if pair[0] not in copies]
         dropped += sorted(copies)
-        later |= set(digests.values())
-    _warn(dropped, "of which a later split has a copy")
+        later |= set(own.values())
+    warn_of_copies(dropped, "of which a later split has a copy", stacklevel=4)
     if not files["train"]:
         raise ValueError(
             f"'{path / 'train'}' must hold images that no other split holds. Received: copies "
@@ -169,16 +175,7 @@ def _read_split_folders(path: pathlib.Path) -> tuple[Files, list[str]]:
 def _divide_class_folders(
     path: pathlib.Path, fractions: dict[str, float], seed: int
 ) -> tuple[Files, list[str]]:
-    content = _class_folders(path)
-    _check_copies(list(content.items()))
-    firsts = {
-        name: list({_digest(file): file for file in reversed(group)}.values())[::-1]
-        for name, group in content.items()
-    }
-    kept = {file for group in firsts.values() for file in group}
-    every = [file for group in content.values() for file in group]
-    _warn([file for file in every if file not in kept], "of which its class has a copy")
-    content = {name: sorted(group) for name, group in firsts.items()}
+    content = without_copies(_class_folders(path), stacklevel=4)
     wanted = {split: fraction for split, fraction in fractions.items() if fraction > 0}
     files: Files = {split: [] for split in ("train", *wanted)}
     for label, (name, group) in enumerate(content.items()):
@@ -194,35 +191,6 @@ def _divide_class_folders(
         for split, part in zip((*wanted, "train"), parts, strict=True):
             files[split] += [(group[i], label) for i in sorted(part)]
     return files, list(content)
-
-
-def _digest(file: pathlib.Path) -> bytes:
-    return hashlib.sha256(file.read_bytes()).digest()
-
-
-def _check_copies(classes: list[tuple[str, list[pathlib.Path]]]) -> None:
-    """Refuses a file whose copy is in a folder of another class."""
-    known: dict[bytes, tuple[str, pathlib.Path]] = {}
-    wrong = []
-    for name, group in classes:
-        for file in group:
-            other, first = known.setdefault(_digest(file), (name, file))
-            if other != name:
-                wrong.append(f"'{first}' and '{file}'")
-    if wrong:
-        raise ValueError(
-            f"An image must be in one class. Received: {len(wrong)} copies in another class, such "
-            f"as {', '.join(wrong[:3])}. Remove the files of the wrong class."
-        )
-
-
-def _warn(dropped: list[pathlib.Path], why: str) -> None:
-    if dropped:
-        names = ", ".join(f"'{file}'" for file in dropped[:3])
-        warnings.warn(
-            f"{len(dropped)} images are left out, {why}, such as {names}. Remove the files.",
-            stacklevel=4,
-        )
 
 
 def _load_pillow() -> types.ModuleType:

@@ -1,5 +1,6 @@
 """Samples few-shot episodes from the labels of a set, in NumPy alone."""
 
+import warnings
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +65,8 @@ class EpisodeSampler:
             `classes_under_one_node` make one from a hierarchy.
         min_images: Images that a class must have; None for what an episode needs: 2 with a varying
             shot; `shot + query` with a fixed one, and `shot + 1` where the way varies.
-        exclude_small: Whether to leave out classes with fewer images; False to refuse them.
+        exclude_small: Whether to leave out classes with fewer images; None to do so with a warning,
+            False to refuse them.
         num_classes: Number of classes, to count those without an image as well; None for the
             classes among the labels.
         seed: Integer from 0.
@@ -104,7 +106,7 @@ class EpisodeSampler:
         max_support_per_class: int = 100,
         class_sampler: ClassSampler | None = None,
         min_images: int | None = None,
-        exclude_small: bool = True,
+        exclude_small: bool | None = None,
         num_classes: int | None = None,
         seed: int = 0,
         stream: str = "",
@@ -274,7 +276,7 @@ class EpisodeSampler:
         return np.random.default_rng((*self._entropy, 2, int(number), int(stream)))
 
     def _choose_classes(
-        self, min_images: int, exclude: bool, num_classes: int | None
+        self, min_images: int, exclude: bool | None, num_classes: int | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         classes, counts = np.unique(self.labels, return_counts=True)
         if num_classes is not None:
@@ -282,10 +284,17 @@ class EpisodeSampler:
         enough = counts >= min_images
         if not exclude and not enough.all():
             bad = int(np.flatnonzero(~enough)[0])
-            raise ValueError(
-                f"Every class must have at least {min_images} images. Received: class "
-                f"{classes[bad]} with {counts[bad]}, and {(~enough).sum() - 1} more with too few. "
-                "Pass `exclude_small=True` to leave them out."
+            few = f"class {classes[bad]} with {counts[bad]}, and {(~enough).sum() - 1} more"
+            if exclude is not None:
+                raise ValueError(
+                    f"Every class must have at least {min_images} images. Received: {few} with too "
+                    "few. Pass `exclude_small=True` to leave them out."
+                )
+            warnings.warn(
+                f"{(~enough).sum()} classes of {len(classes)} are left out, which have fewer than "
+                f"{min_images} images: {few}. Pass `exclude_small=True` to leave them out without "
+                "a warning, or False to refuse them.",
+                stacklevel=3,
             )
         return classes[enough].astype("int64"), classes[~enough].astype("int64"), counts[enough]
 

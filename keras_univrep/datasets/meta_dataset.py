@@ -45,6 +45,9 @@ def meta_dataset(
     bytes each: memory holds what is in use. An object of mscoco is cut out with a margin of a tenth
     of its box on each side.
 
+    Of files with the same bytes in one class of a folder, the first is kept, with a warning; copies
+    in two classes are refused. What TensorFlow Datasets holds is taken as it is.
+
     Differences:
         The released code resizes without a filter that widens; here images that get smaller do not
         alias. Images are scaled to [-1, 1] as in li2022: mean and deviation are 0.5. Aircraft are
@@ -74,7 +77,7 @@ def meta_dataset(
         FileNotFoundError: If specifications, a folder, the folder of a class, or the prepared data
             of TensorFlow Datasets are missing.
         ValueError: If an argument is out of range or missing, a name unknown, or (when a split is
-            first read) a class without an image.
+            first read) a class has no image or a file of another class.
         ImportError: If TensorFlow Datasets or Pillow is not installed.
 
     Example:

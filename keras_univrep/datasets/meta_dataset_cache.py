@@ -17,7 +17,7 @@ from keras_univrep.datasets.resize_image import resize_image
 
 Classes = dict[str, tuple[str, ...]]
 # Counts up when the rules of reading or resizing change: older cache folders are then not read.
-_PROTOCOL = 1
+_PROTOCOL = 2
 
 
 class ImageCache:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_univrep.datasets.image_copies import without_copies
 from keras_univrep.datasets.pillow_loader import load_pillow
 
 # Reads the pixels of an image, when they are needed.
@@ -179,14 +180,21 @@ def builder_images(source: Any) -> Iterator[tuple[int, Reader]]:
 def folder_images(folder: pathlib.Path, classes: Sequence[str]) -> Iterator[tuple[int, Reader]]:
     """Positions in `classes` and image files of a folder of class folders, sorted by name.
 
+    Of copies in one class the first is kept, with a warning: an episode must not ask for what its
+    support set shows.
+
     Raises:
         FileNotFoundError: If a class has no folder.
+        ValueError: If a file has a copy in another class.
     """
-    folders = class_folders(folder, classes)
+    files = {
+        name: sorted(file for file in own.iterdir() if file.suffix.lower() in _SUFFIXES)
+        for name, own in class_folders(folder, classes).items()
+    }
+    kept = without_copies(files)
     for number, name in enumerate(classes):
-        for file in sorted(folders[name].iterdir()):
-            if file.suffix.lower() in _SUFFIXES:
-                yield number, functools.partial(_decode, file)
+        for file in kept[name]:
+            yield number, functools.partial(_decode, file)
 
 
 def class_folders(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, pathlib.Path]:

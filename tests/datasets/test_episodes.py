@@ -4,6 +4,7 @@ import collections
 import math
 import pickle
 import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -282,7 +283,15 @@ def test_small_classes_are_left_out_or_refused(
     arguments: dict[str, Any], excluded: list[int]
 ) -> None:
     labels = make_labels([1, 2, 5, 0, 20, 30, 40])
-    sampler = EpisodeSampler(labels, num_classes=7, **arguments)
+    what = rf"{len(excluded)} classes of 7 are left out.*class 0 with 1"
+    with pytest.warns(UserWarning, match=what) as record:
+        sampler = EpisodeSampler(labels, num_classes=7, **arguments)
+    assert record[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        silent = EpisodeSampler(labels, num_classes=7, exclude_small=True, **arguments)
+        EpisodeSampler(make_labels([40] * 7), num_classes=7, **arguments)
+    assert equal(silent(3), sampler(3))
     assert sampler.excluded.tolist() == excluded
     assert sorted(sampler.classes.tolist() + excluded) == list(range(7))
     drawn = {int(c) for number in range(100) for c in sampler(number).classes}

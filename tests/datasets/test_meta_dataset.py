@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -233,6 +234,48 @@ def test_a_class_without_an_image_is_refused(tmp_path: pathlib.Path) -> None:
         domain = meta_dataset("mnist", size=8, cache_dir=tmp_path / "cache").test["mnist"]
         with pytest.raises(ValueError, match="9 classes of 10 without, such as"):
             domain.arrays("test")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def shown_twice(domains: Any) -> int:
+    """Episodes that ask for an image that their support set shows."""
+    images = domains.test["fungi"].arrays("test")[0]
+    sampler = domains.sampler("fungi", "test", "five_way_five_shot", query=1)
+    found = 0
+    for number in range(50):
+        episode = sampler(number)
+        support = {images[i].tobytes() for i in episode.support_indices}
+        found += any(images[i].tobytes() in support for i in episode.query_indices)
+    return found
+
+
+def test_copies_of_a_file_are_left_out_of_episodes(tmp_path: pathlib.Path) -> None:
+    names = [f"species {i}" for i in range(6)]
+    specs = write_spec(tmp_path, "fungi", {"train": names[:1], "test": names[1:]})
+    write_folder(tmp_path / "fungi", names, count=6)
+    folders = {"fungi": tmp_path / "fungi"}
+    arguments: dict[str, Any] = {"size": 8, "cache_dir": tmp_path / "cache"}
+    alone = meta_dataset("fungi", specs, folders=folders, **arguments)
+    expected = alone.test["fungi"].arrays("test")
+    for name in names:
+        shutil.copy(tmp_path / "fungi" / name / "3.png", tmp_path / "fungi" / name / "a.png")
+    domains = meta_dataset("fungi", specs, folders=folders, **arguments)
+    with pytest.warns(UserWarning, match=r"6 images are left out.*species 0/a.png"):
+        found = domains.test["fungi"].arrays("test")
+    for got, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert shown_twice(domains) == 0
+
+
+def test_a_file_in_two_classes_is_refused(tmp_path: pathlib.Path) -> None:
+    names = ["a", "b", "c"]
+    specs = write_spec(tmp_path, "fungi", {"train": names[:2], "test": names[2:]})
+    write_folder(tmp_path / "fungi", names)
+    shutil.copy(tmp_path / "fungi" / "a" / "1.png", tmp_path / "fungi" / "c" / "x.png")
+    folders = {"fungi": tmp_path / "fungi"}
+    domains = meta_dataset("fungi", specs, folders=folders, size=8, cache_dir=tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"must be in one class.*a/1.png' and '.*c/x.png'"):
+        domains.train["fungi"].arrays("train")
     assert not list((tmp_path / "cache").iterdir())
 
 
