@@ -51,7 +51,7 @@ class Balancer:
 
     def __init__(self, scope: str = "shared", heads: str = "weighted") -> None:
         self.scope = check_choice("scope", scope, SCOPES)
-        self.heads = check_choice("heads", heads, HEADS)
+        self.heads: str | None = check_choice("heads", heads, HEADS)
         self.tasks: tuple[str, ...] = ()
         # A layer, as models save and restore what layers hold.
         self.state: keras.Layer | None = None
@@ -170,19 +170,29 @@ class Balancer:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `weights`.")
 
-    def head_weights(self, losses: Tensor, weights: Tensor) -> Tensor:
+    def head_weights(self, losses: Tensor, weights: Tensor, scope: str | None = None) -> Tensor:
         """Returns the weights of the tasks in the gradient of what they do not share.
 
         Args:
             losses: (tasks,), float32.
             weights: What `weights` returned.
+            scope: Whose gradients `weights` looked at, if not those of the balancer's own scope.
 
         Returns:
             Weights, (tasks,), float32.
         """
-        if self.heads == "weighted":
+        heads = self.heads_in(scope or self.scope)
+        if heads == "weighted":
             return weights
-        return ops.full((self.num_tasks,), 1.0 if self.heads == "sum" else 1.0 / self.num_tasks)
+        return ops.full((self.num_tasks,), 1.0 if heads == "sum" else 1.0 / self.num_tasks)
+
+    def heads_in(self, scope: str) -> str | None:
+        """Returns what the heads follow where the gradients are those of a scope.
+
+        Args:
+            scope: As for the class.
+        """
+        return self.heads
 
     def objective(self, losses: Tensor, gram: Tensor | None = None) -> Tensor:
         """Returns the number that a step lowers, if the weights are held.

@@ -41,7 +41,7 @@ class CAGrad(Balancer):
         iterations: Steps of an iterative solver; by default up to six tasks are solved at once,
             and more take 300.
         scope: As for `Balancer`.
-        heads: As for `Balancer`.
+        heads: As for `Balancer`; by default `"weighted"` on the scope `"all"`, else `"sum"`.
 
     Raises:
         ValueError: If `c` is negative, or `rescale` is something else.
@@ -67,14 +67,18 @@ class CAGrad(Balancer):
         scope: str = "all",
         heads: str | None = None,
     ) -> None:
-        # Over all variables one vector is followed, heads included.
-        super().__init__(scope, heads or ("weighted" if scope == "all" else "sum"))
+        super().__init__(scope, heads or "sum")
+        self.heads = heads
         if not c >= 0:
             raise ValueError(f"`c` must be 0 or more. Received: c={c!r}. Pass for instance 0.5.")
         self.c = float(c)
         self.rescale = check_choice("rescale", rescale, (0, 1, 2))  # type: ignore[arg-type]
         self.reduction = check_choice("reduction", reduction, ("mean", "sum"))
         self.iterations = iterations
+
+    def heads_in(self, scope: str) -> str | None:
+        # Over all variables one vector is followed, heads included.
+        return self.heads or ("weighted" if scope == "all" else "sum")
 
     def weights(self, losses: Tensor, gram: Tensor | None = None) -> Tensor:
         gram = to_unit_scale(gram)

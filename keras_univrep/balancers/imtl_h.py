@@ -55,7 +55,7 @@ class IMTLH(Balancer):
         weights = equal_projections(rescale(gram, factors)) * factors  # liu2021 algorithm 1
         return weights / self.num_tasks if self.reduction == "mean" else weights
 
-    def head_weights(self, losses: Tensor, weights: Tensor) -> Tensor:
+    def head_weights(self, losses: Tensor, weights: Tensor, scope: str | None = None) -> Tensor:
         return ops.exp(self.scales.value)
 
     def variable_gradients(self, losses: Tensor, gram: Tensor | None = None) -> list[Tensor]:

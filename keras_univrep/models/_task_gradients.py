@@ -143,7 +143,7 @@ def _whole_losses(model: Any, *batch: Any) -> list[Tensor]:
 
 
 def _head_weights(model: Any, losses: Tensor, weights: Tensor) -> Tensor:
-    return ops.stop_gradient(model.balancer.head_weights(losses, weights))
+    return ops.stop_gradient(model.balancer.head_weights(losses, weights, model.scope))
 
 
 def _one_loss(tasks: int, chosen: int, scale: Tensor) -> list[Tensor]:
