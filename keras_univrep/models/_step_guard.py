@@ -38,6 +38,20 @@ def steps_taken(optimizer: keras.optimizers.Optimizer) -> Tensor:
     return sum((ops.cast(one.iterations, "int32") for one in several), ops.zeros((), "int32"))
 
 
+def exempt_from_decay(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
+    """Lets no decoupled decay pull at the variables, besides what is exempt already.
+
+    Keras's `exclude_from_weight_decay` forgets what it was told before.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    for one in getattr(optimizer, "optimizers", [optimizer]):
+        known = getattr(one, "_exclude_from_weight_decay", set())
+        one._exclude_from_weight_decay = known | {one._var_key(v) for v in variables}
+        one._exclude_from_weight_decay_cache = {}
+
+
 def moving_variables(layers: Iterable[keras.Layer]) -> list[keras.Variable]:
     """What forward passes in training change: float variables that do not train by design.
 

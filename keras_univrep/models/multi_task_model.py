@@ -14,6 +14,7 @@ from keras_univrep.models._step_guard import (
     OTHERS,
     broken_parts,
     copies,
+    exempt_from_decay,
     float_variables,
     keep_if,
     moving_variables,
@@ -173,7 +174,9 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             optimizer: As for `keras.Model.compile`.
             loss: `{task: loss}`, or one loss for all tasks.
             metrics: As for `keras.Model.compile`, by task.
-            balancer: A `balancers.Balancer`, or its name. Its variables are saved with the model.
+            balancer: A `balancers.Balancer`, or its name. Its variables are saved with the model;
+                the optimizer's decoupled weight decay leaves them alone, but they count in a norm
+                by which it clips all gradients.
             on: Whose gradients the balancer looks at, in place of its own `scope`: `"shared"`,
                 `"all"`, `"representation"` or `"representation_mean"`.
             **kwargs: As for `keras.Model.compile`, without `loss_weights`: see `balancers.Fixed`.
@@ -205,6 +208,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
             )
         balancer.build(self.tasks)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
+        exempt_from_decay(self.optimizer, balancer.trainable_variables)
         self.task_losses = losses
         self.balancer, self.scope = balancer, scope
         if [id(state) for state in self.balancer_states] != [id(balancer.state)]:
