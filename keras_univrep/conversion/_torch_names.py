@@ -92,3 +92,20 @@ NAMES = {
     "universal_representations": universal_representations,
     "url": url_resnet18,
 }
+
+# What checkpoints have beside the weights of a network, and why it is left out.
+_COUNTS = {r"(.*\.)?num_batches_tracked": "the output depends on no count of batches"}
+UNUSED = {
+    "residual_adapters": _COUNTS,
+    "universal_representations": _COUNTS,
+    "url": {
+        **_COUNTS,
+        r"cls_fn(\.\d+)?\.(weight|bias|scale)": "training classes, which no test has",
+    },
+}
+# Dictionaries around a network's weights, and what stands beside these in them.
+WRAPPERS = ("net.", "state_dict.", "model.")
+BESIDE = {
+    r"(\w+_)?optimizer(_\w+)?\..*": "moments of the optimizers",
+    r"(adaptors|adaptor_\w+)\..*": "alignment adapters, which only the losses of training see",
+}

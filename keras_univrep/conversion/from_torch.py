@@ -9,18 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_univrep.backbones import ResNet18, ResNet26
-from keras_univrep.conversion._torch_names import NAMES
+from keras_univrep.conversion._torch_names import BESIDE, NAMES, UNUSED, WRAPPERS
 from keras_univrep.conversion.read_torch_checkpoint import read_torch_checkpoint
 from keras_univrep.models import MultiDomainModel
-
-# Dictionaries that the authors' checkpoints have around the weights, and what is not of these.
-_WRAPPERS = ("net.", "state_dict.", "model.")
-_IGNORED = {
-    "residual_adapters": (),
-    "universal_representations": (),
-    # Classes of the training domains, which few-shot tests have no use for.
-    "url": ("cls_fn.",),
-}
 
 
 def from_torch(
@@ -40,7 +31,9 @@ def from_torch(
     | "url" | VICO-UoE/URL | `ResNet18` as released, without classifiers |
 
     Every weight of the network must be in the checkpoint, with its shape, and every weight of the
-    checkpoint must be used. The file is read as by `read_torch_checkpoint`: not executed.
+    checkpoint must be used, but for the alignment adapters, moments of optimizers and counts of
+    batches that the authors' programs save with it, and the classifiers of URL. The file is read
+    as by `read_torch_checkpoint`: not executed.
 
     Args:
         checkpoint: The file, whole pickled networks included, or its state dictionary.
@@ -90,11 +83,7 @@ def assign(model: keras.Model, state: Mapping[str, np.ndarray], source: str) -> 
     pairs = {name: variable for variable, name in NAMES[source](model)}
     missing, unused = sorted(set(pairs) - set(state)), sorted(set(state) - set(pairs))
     if missing or unused:
-        raise ValueError(
-            f"A checkpoint of {source!r} must have the weights of the network, and no others. "
-            f"Received: {len(missing)} missing {missing[:5]}, {len(unused)} unused {unused[:5]}. "
-            "Check `source` and `domains`."
-        )
+        _refuse(source, missing, unused)
     values = {name: to_keras(np.asarray(state[name])) for name in pairs}
     wrong = [n for n, v in pairs.items() if _fitted(values[n], tuple(v.shape)) is None]
     if wrong:
@@ -105,6 +94,14 @@ def assign(model: keras.Model, state: Mapping[str, np.ndarray], source: str) -> 
         )
     for name, variable in pairs.items():
         variable.assign(ops.convert_to_tensor(_fitted(values[name], tuple(variable.shape))))
+
+
+def _refuse(source: str, missing: Sequence[str], unused: Sequence[str]) -> None:
+    raise ValueError(
+        f"A checkpoint of {source!r} must have the weights of the network, and no others. "
+        f"Received: {len(missing)} missing {missing[:5]}, {len(unused)} unused {unused[:5]}. "
+        "Check `source` and `domains`, and leave out what is known to be of no use."
+    )
 
 
 def to_keras(value: np.ndarray) -> np.ndarray:
@@ -121,19 +118,18 @@ def _fitted(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _weights(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
     """The network's own weights, by its own names."""
-    for wrapper in _WRAPPERS:
-        if any(name.startswith(wrapper) for name in state):
-            # Beside the network there are optimizers and adapters.
-            state = {
-                name.removeprefix(wrapper): value
-                for name, value in state.items()
-                if name.startswith(wrapper)
-            }
-    return {
-        name: value
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked") and not name.startswith(_IGNORED[source])
-    }
+    for wrapper in WRAPPERS:
+        if not any(name.startswith(wrapper) for name in state):
+            continue
+        around = [name for name in state if not name.startswith(wrapper)]
+        if unknown := [name for name in around if not _matches(name, BESIDE)]:
+            _refuse(source, [], sorted(unknown))
+        state = {n.removeprefix(wrapper): v for n, v in state.items() if n.startswith(wrapper)}
+    return {name: value for name, value in state.items() if not _matches(name, UNUSED[source])}
+
+
+def _matches(name: str, known: Mapping[str, str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in known)
 
 
 def _build(state: Mapping[str, np.ndarray], source: str, domains: tuple[str, ...]) -> keras.Model:

@@ -99,6 +99,32 @@ def test_weights_that_do_not_fit_are_refused(files, what, message) -> None:
         from_torch(changed(state, what), "universal_representations", ["photo", "sketch"])
 
 
+# What the authors' programs save beside the weights, and what they do not.
+KNOWN = ["optimizer.state.0.momentum_buffer", "adaptor_optimizer.state.1.step", "adaptors.0.weight",
+         "optimizer_adaptor.state.0.exp_avg", "adaptor_depth.conv1.weight"]  # fmt: skip
+UNKNOWN = ["layer9.weight", "classifier.bias", "conv1.weight", "bn1.num_batches_tracked"]
+
+
+@pytest.mark.parametrize("wrapper", ["net.", "state_dict."])
+def test_what_stands_beside_the_weights_is_known_or_refused(files, wrapper) -> None:
+    state = to_torch(convert(files, "single"), "universal_representations")
+    wrapped = {wrapper + name: value for name, value in state.items()}
+    known = dict.fromkeys(KNOWN, np.ones(3)) | {f"{wrapper}bn1.num_batches_tracked": np.ones(())}
+    from_torch(wrapped | known, "universal_representations", ["photo"])
+    for name in UNKNOWN:
+        with pytest.raises(ValueError, match=f"0 missing.*1 unused.*{name}"):
+            from_torch({**wrapped, name: np.ones(3)}, "universal_representations", ["photo"])
+
+
+def test_no_part_of_urls_classifiers_but_those_that_there_are_is_left_out(files) -> None:
+    state = to_torch(convert(files, "url"), "url")
+    for name in ("cls_fn.weight", "cls_fn.7.weight", "cls_fn.0.bias", "cls_fn.2.scale"):
+        from_torch({**state, name: np.ones(3)}, "url")
+    for name in ("cls_fn.bogus", "cls_fn.weight.0", "cls_fns.0.weight"):
+        with pytest.raises(ValueError, match=f"1 unused.*{name}"):
+            from_torch({**state, name: np.ones(3)}, "url")
+
+
 def test_wrong_sources_and_domains_are_refused(files) -> None:
     state: dict[str, Any] = to_torch(convert(files, "shared"), "universal_representations")
     with pytest.raises(ValueError, match="must be one of residual_adapters"):
