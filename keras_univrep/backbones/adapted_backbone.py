@@ -246,7 +246,7 @@ class AdaptedBackbone(keras.Model):
         """
         check_domain(domain, self.domains, self.name)
         return {
-            f"{name}/{_below(bank, domain, variable)}": variable
+            f"{name}/{below_part(bank, domain, variable)}": variable
             for name, bank in self.banks.items()
             for variable in bank.part(domain).weights
         }
@@ -329,8 +329,14 @@ def _set_trainable(layer: keras.layers.Layer, trainable: bool) -> None:
         part.trainable = trainable
 
 
-def _below(bank: DomainBank, domain: str, variable: keras.Variable) -> str:
-    """A variable's path below its domain's part."""
+def below_part(bank: DomainBank, domain: str, variable: keras.Variable) -> str:
+    """Returns a variable's path below its domain's part.
+
+    Args:
+        bank: The bank of a layer.
+        domain: One of its domains.
+        variable: A variable of the part of that domain.
+    """
     return variable.path.rsplit(f"{bank.part(domain).name}/", 1)[1]
 
 

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_univrep.models._trunk_fingerprint import trunk_fingerprint
 from keras_univrep.models.domain_pack import (
+    CHECKSUM,
     FORMAT,
     MANIFEST,
     DomainPack,
     adapted_backbone_of,
     layers_of,
-    trunk_fingerprint,
+    variables_of,
 )
 from keras_univrep.models.multi_domain_model import MultiDomainModel
 
@@ -64,22 +66,22 @@ def save_domain_pack(
         (('cat', 'dog'), ('a', 'b'))
     """
     backbone = adapted_backbone_of(model)
-    arrays = {f"backbone/{name}": v for name, v in backbone.domain_weights(domain).items()}
-    head = model.head(domain)
+    variables = variables_of(model, domain)
     count = model.num_classes[domain]
+    class_names = tuple(str(name) for name in class_names)
     if class_names and len(class_names) != count:
         raise ValueError(
             f"`class_names` must hold one name per class of {domain!r}. Received: "
             f"{len(class_names)} names for {count} classes. Pass {count} names, or none."
         )
-    arrays |= {"head/kernel": head.kernel, "head/bias": head.bias}
-    files = {name: _bytes(ops.convert_to_numpy(value)) for name, value in arrays.items()}
+    files = {name: _bytes(ops.convert_to_numpy(value)) for name, value in variables.items()}
     pack = DomainPack(
         domain=domain,
         num_classes=count,
-        class_names=tuple(class_names),
+        class_names=class_names,
         description=description,
-        preprocessing=dict(preprocessing or {}),
+        # As it will be read: with lists for tuples, and words for keys.
+        preprocessing=json.loads(json.dumps(dict(preprocessing or {}))),
         adapter=backbone.adapter,
         normalization=backbone.normalization,
         layers=layers_of(backbone),
@@ -87,12 +89,13 @@ def save_domain_pack(
         trunk_name=backbone.trunk.name,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    manifest = json.dumps({"format": FORMAT, **dataclasses.asdict(pack)}, indent=1)
+    manifest = json.dumps({"format": FORMAT, **dataclasses.asdict(pack)}, indent=1).encode()
     path = pathlib.Path(path)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         try:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr(MANIFEST, manifest)
+                archive.writestr(CHECKSUM, hashlib.sha256(manifest).hexdigest())
                 for name, content in files.items():
                     archive.writestr(f"{name}.npy", content)
             file.close()
@@ -103,6 +106,8 @@ def save_domain_pack(
 
 
 def _bytes(array: np.ndarray) -> bytes:
+    if array.dtype.kind == "V":
+        array = array.astype("float32")  # NumPy's files do not know bfloat16.
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
