@@ -33,7 +33,7 @@ def build_classifier(
     entry, path = _resolve(constructor, weights)
     if entry is not None:
         chosen = _chosen(entry, domains, classes)
-        _refuse(entry, architecture, input_shape)
+        _refuse(entry, architecture, input_shape, multiple)
         counts, architecture = entry.num_classes, entry.architecture
     else:
         counts = _counts(constructor, domains, classes, required=include_top)
@@ -68,7 +68,7 @@ def build_dense(
                 f"Weights {entry.name!r} bring their own tasks: {entry.num_classes}. Received: "
                 f"tasks={tasks}. Leave them out, or pass weights=None."
             )
-        _refuse(entry, architecture, input_shape)
+        _refuse(entry, architecture, input_shape, 32)
         tasks, architecture = entry.num_classes, entry.architecture
     else:
         architecture = _with_channels(architecture, input_shape, 32)
@@ -116,7 +116,10 @@ def _chosen(entry: WeightsEntry, domains: Domains, classes: Classes) -> list[str
     return names
 
 
-def _refuse(entry: WeightsEntry, architecture: Mapping[str, Any], input_shape: Size) -> None:
+def _refuse(
+    entry: WeightsEntry, architecture: Mapping[str, Any], input_shape: Size, multiple: int
+) -> None:
+    _check_shape(input_shape, multiple)
     channels = entry.architecture.get("channels", 3)
     if architecture or (input_shape is not None and input_shape[-1] != channels):
         raise ValueError(
@@ -159,8 +162,20 @@ def _with_channels(
     architecture: Mapping[str, Any], input_shape: Size, multiple: int
 ) -> dict[str, Any]:
     """The architecture, with the channels of the images."""
+    _check_shape(input_shape, multiple)
     if input_shape is None:
         return dict(architecture)
+    if architecture.get("channels", input_shape[2]) != input_shape[2]:
+        raise ValueError(
+            "`channels` must be the last of `input_shape`. Received: "
+            f"channels={architecture['channels']}, input_shape={input_shape}. Leave `channels` out."
+        )
+    return {**architecture, "channels": input_shape[2]}
+
+
+def _check_shape(input_shape: Size, multiple: int) -> None:
+    if input_shape is None:
+        return
     shape = tuple(input_shape)
     sizes = [size for size in shape[:2] if size is not None]
     if len(shape) != 3 or any(size < 1 or size % multiple for size in sizes) or not shape[2]:
@@ -169,12 +184,6 @@ def _with_channels(
             f"None. Received: input_shape={input_shape}. Pass, for example, "
             f"({8 * multiple}, {8 * multiple}, 3)."
         )
-    if architecture.get("channels", shape[2]) != shape[2]:
-        raise ValueError(
-            "`channels` must be the last of `input_shape`. Received: "
-            f"channels={architecture['channels']}, input_shape={input_shape}. Leave `channels` out."
-        )
-    return {**architecture, "channels": shape[2]}
 
 
 def _load(model: keras.Model, path: pathlib.Path | None) -> None:

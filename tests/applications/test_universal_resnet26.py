@@ -96,3 +96,16 @@ def test_sizes_that_the_network_cannot_take_are_refused():
         UniversalResNet26(None, classes=2, input_shape=(30, 30, 3))
     grey = UniversalResNet26(None, classes=2, input_shape=(32, 32, 1), width=0.125)
     assert grey.backbone.channels == 1
+
+
+@pytest.mark.parametrize("shape", [(30, 30, 3), (32, 36, 3), (32, 32), (0, 32, 3)])
+def test_named_weights_check_the_shape_of_the_images_too(shape):
+    with pytest.raises(ValueError, match="sizes multiples of 8"):
+        UniversalResNet26("demo", input_shape=shape)
+
+
+def test_named_weights_take_other_sizes_that_are_multiples_of_8():
+    model = UniversalResNet26("demo", domains="eurosat", input_shape=(40, None, 3))
+    assert model.domains == ("eurosat",)
+    with pytest.raises(ValueError, match="images of 3 channels"):
+        UniversalResNet26("demo", input_shape=(32, 32, 1))
