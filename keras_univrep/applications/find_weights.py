@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import tempfile
 
 from keras_univrep.applications import weights_registry
 from keras_univrep.applications._download import download
@@ -37,10 +38,9 @@ def find_weights(name: str, constructor: str | None = None) -> tuple[WeightsEntr
     """
     entry = find_entry(name, constructor)
     cached = cache_folder() / entry.file
-    if cached.exists():
-        if checksum(cached) != entry.sha256:
-            found = checksum(cached)
-            cached.unlink(missing_ok=True)
+    found = _checksum_if_there(cached)
+    if found is not None:
+        if found != entry.sha256 and _remove_altered(cached, entry.sha256):
             raise ValueError(
                 f"{_must(entry)}. Received: {found} for {cached}, which was altered or cut off, "
                 "and has been removed. Ask for the weights again."
@@ -72,6 +72,31 @@ def checksum(path: pathlib.Path) -> str:
     """SHA-256 of a file, in 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksum_if_there(path: pathlib.Path) -> str | None:
+    try:
+        return checksum(path)
+    except FileNotFoundError:
+        return None
+
+
+def _remove_altered(path: pathlib.Path, sha256: str) -> bool:
+    """Removes a file that was seen to be altered, unless another process has mended it since.
+
+    Between the look and the removal the file may be removed, or replaced by a good one. So it is
+    first moved to where nobody else is, looked at again there, and brought back if it is good.
+    """
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        aside = pathlib.Path(folder) / path.name
+        try:
+            os.replace(path, aside)
+        except FileNotFoundError:
+            return True
+        if checksum(aside) != sha256:
+            return True
+        os.replace(aside, path)
+        return False
 
 
 def _must(entry: WeightsEntry) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import http.server
+import importlib
 import os
 import pathlib
 import signal
@@ -106,6 +107,69 @@ def test_an_altered_file_of_the_cache_is_refused_and_removed(places):
         find_weights(NAME)
     assert not kept()
     assert find_weights(NAME)[1] == folder / entry.file
+
+
+def after_the_first_look(monkeypatch, do):
+    """Lets something happen between the first checksum and what follows from it."""
+    module = importlib.import_module("keras_univrep.applications.find_weights")
+    seen = []
+
+    def look(path):
+        found = checksum(path)
+        if not seen:
+            seen.append(path)
+            do()
+        return found
+
+    monkeypatch.setattr(module, "checksum", look)
+
+
+def test_an_altered_file_that_another_process_removes_is_refused_all_the_same(places, monkeypatch):
+    folder, entry, real = places
+    cached = cache_folder() / entry.file
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"altered")
+    after_the_first_look(monkeypatch, cached.unlink)
+    with pytest.raises(ValueError, match="has been removed"):
+        find_weights(NAME)
+    assert not kept()
+
+
+def test_an_altered_file_that_another_process_replaces_is_not_removed(places, monkeypatch):
+    folder, entry, real = places
+    cached = cache_folder() / entry.file
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"altered")
+    after_the_first_look(monkeypatch, lambda: cached.write_bytes(real.read_bytes()))
+    assert find_weights(NAME)[1] == cached
+    assert checksum(cached) == entry.sha256 and kept() == [entry.file]
+
+
+def test_eight_threads_that_find_an_altered_file_are_told_or_get_the_next(places):
+    folder, entry, real = places
+    (folder / entry.file).write_bytes(real.read_bytes())
+    cached = cache_folder() / entry.file
+    cached.parent.mkdir(parents=True)
+    answers = []
+
+    def find(start):
+        start.wait()
+        try:
+            answers.append(find_weights(NAME)[1])
+        except Exception as error:  # noqa: BLE001 - its kind is what is asked
+            answers.append(type(error))
+
+    for _ in range(5):
+        cached.write_bytes(b"altered" * 100_000)
+        start = threading.Barrier(8)
+        threads = [threading.Thread(target=find, args=(start,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not kept()
+    assert len(answers) == 40 and set(answers) <= {ValueError, folder / entry.file}
+    assert ValueError in answers
 
 
 def test_an_altered_or_missing_file_of_the_package_is_refused_and_left(places):
