@@ -13,6 +13,7 @@ from keras_univrep.datasets.image_copies import (
     warn_of_copies,
     without_copies,
 )
+from keras_univrep.datasets.pillow_loader import as_rgb
 
 _SPLITS = ("train", "validation", "test")
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -210,8 +211,8 @@ def _read_image(pillow: types.ModuleType, file: pathlib.Path, size: int) -> np.n
     try:
         with pillow.Image.open(file) as image:
             # Cameras store the rotation beside the pixels.
-            image = pillow.ImageOps.exif_transpose(image).convert("RGB")
-    except OSError as error:
+            image = as_rgb(pillow.ImageOps.exif_transpose(image))
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"Every file of a class folder must be a readable image. Received: '{file}' ({error}). "
             "Remove the file or write it again."

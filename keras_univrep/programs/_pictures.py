@@ -6,13 +6,18 @@ import pathlib
 
 import numpy as np
 
-from keras_univrep.datasets.pillow_loader import load_pillow
+from keras_univrep.datasets.pillow_loader import as_rgb, load_pillow
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-def image_files(path: str | pathlib.Path) -> list[pathlib.Path]:
+def image_files(path: str | pathlib.Path | None, argument: str = "images") -> list[pathlib.Path]:
     """The image files of a folder and those below, sorted, or the one file that is given."""
+    if not path or path == pathlib.Path():
+        raise ValueError(
+            f"`{argument}` must be a folder of images, or an image. Received: "
+            f"{argument}={path!r}. Pass one; for the working directory its full path."
+        )
     path = pathlib.Path(path)
     if path.is_file():
         return [path]
@@ -34,7 +39,7 @@ def read_image(path: pathlib.Path, size: tuple[int, int], whole: bool = False) -
     try:
         with pillow.Image.open(path) as file:
             # Cameras store the rotation beside the pixels.
-            image = ImageOps.exif_transpose(file).convert("RGB")
+            image = as_rgb(ImageOps.exif_transpose(file))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Every file must be a readable image. Received: '{path}' ({error}). Remove it or "

@@ -51,7 +51,7 @@ def classify_folder(
 
     Raises:
         FileNotFoundError: If there are no images.
-        ValueError: If weights or a domain are unknown, or a file is no image.
+        ValueError: If there is no `images`, weights or a domain are unknown, or a file is no image.
         ImportError: If Pillow is not installed.
 
     Example:
@@ -62,7 +62,7 @@ def classify_folder(
     folder.mkdir(parents=True, exist_ok=True)
     if smoke:
         images, domains = str(write_examples(folder / "examples")), ["eurosat"]
-    files = image_files(images or "")
+    files = image_files(images)
     model, entry = load_classifier(weights)
     rows = []
     for name in list(domains) or list(entry.domains):

@@ -1,5 +1,6 @@
 """Predicts the dense maps of an image, as pictures."""
 
+import collections
 import colorsys
 import pathlib
 import time
@@ -39,11 +40,13 @@ def dense_predict(
         smoke: Whether to try it on an image of the package and an untrained network.
 
     Returns:
-        The file of each picture by "<image>/<task>".
+        The file of each picture by "<image>/<task>", where the image goes by its path inside the
+        folder, without its suffix unless two differ in nothing else.
 
     Raises:
         FileNotFoundError: If there is no image or no network.
-        ValueError: If the sizes are no multiples of 32, or the file is no network of dense tasks.
+        ValueError: If there is no `image`, the sizes are no multiples of 32, or the file is no
+            network of dense tasks.
 
     Example:
         `keras-univrep dense_predict --image=room.jpg --network=network.keras --output_dir=out`
@@ -73,24 +76,35 @@ def dense_predict(
             "`network` must be a network of dense tasks, with the attribute `tasks`. Received: "
             f"{type(model).__name__}. See `applications.UniversalSegNet`."
         )
-    files, pictures, ranges = image_files(image or ""), {}, []
+    files, pictures, ranges = image_files(image, "image"), {}, []
+    names = _names(files, pathlib.Path(image or ""))
     for file in files:
         seen = read_image(file, (height, width), whole=True)
         outputs = model.predict_on_batch(seen[None].astype("float32") / 255.0)
         maps = {task: np.asarray(outputs[task][0], "float32") for task in tasks}
-        place = folder / file.stem
-        place.mkdir(exist_ok=True)
+        place = folder / names[file]
+        place.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(place / "maps.npz", allow_pickle=False, **maps)
         write_image(place / "image.png", seen)
         row: dict[str, Any] = {"method": model.name, "image": str(file)}
         for task, values in maps.items():
             picture = _draw(values, task in normalized)
-            pictures[f"{file.stem}/{task}"] = str(write_image(place / f"{task}.png", picture))
+            pictures[f"{names[file]}/{task}"] = str(write_image(place / f"{task}.png", picture))
             if tasks[task] == 1:
                 row[f"{task}_range"] = [float(values.min()), float(values.max())]
         ranges.append(row)
     write_results(folder / "results.json", ranges, 0, time.time() - start)
     return pictures
+
+
+def _names(files: list[pathlib.Path], root: pathlib.Path) -> dict[pathlib.Path, str]:
+    """Where the results of each file go: its path inside the folder, which no other file has."""
+    paths = {file: file.relative_to(root if root.is_dir() else file.parent) for file in files}
+    bare = collections.Counter(path.with_suffix("") for path in paths.values())
+    return {
+        file: (path if bare[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix()
+        for file, path in paths.items()
+    }
 
 
 def _draw(values: np.ndarray, unit: bool) -> np.ndarray:

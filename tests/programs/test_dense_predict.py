@@ -35,6 +35,33 @@ def test_each_task_of_a_saved_network_becomes_a_picture(tmp_path):
     assert row["depth_range"][0] == pytest.approx(float(maps["depth"].min()))
 
 
+@pytest.fixture
+def network(tmp_path):
+    path = tmp_path / "network.keras"
+    UniversalSegNet(None, {"depth": 1}, width=0.0625).save(path)
+    return str(path)
+
+
+def test_images_of_one_name_in_several_folders_each_have_their_result(network, tmp_path):
+    for number, name in enumerate(("a.png", "sub/a.png", "b.png", "b.bmp")):
+        path = tmp_path / "x" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (60 * number,) * 3).save(path)
+    out = tmp_path / "out"
+    pictures = dense_predict(str(out), str(tmp_path / "x"), network, 32, 32)
+    assert set(pictures) == {"a/depth", "sub/a/depth", "b.png/depth", "b.bmp/depth"}
+    for number, name in enumerate(("a", "sub/a", "b.png", "b.bmp")):
+        assert np.asarray(Image.open(out / name / "image.png")).max() == 60 * number
+
+
+@pytest.mark.parametrize("image", [None, ""])
+def test_without_an_image_the_working_directory_is_not_taken(image, network, tmp_path, monkeypatch):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="`image` must be a folder of images"):
+        dense_predict(str(tmp_path / "out"), image, network, 32, 32)
+
+
 def test_what_is_no_dense_network_is_refused(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="network"):
