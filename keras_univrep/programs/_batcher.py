@@ -70,7 +70,7 @@ class Batcher:
 
     def _answer(self, batch: list[tuple[np.ndarray, Future]]) -> None:
         try:
-            outputs = self._run(np.concatenate([images for images, _ in batch]))
+            parts = self._parts([images for images, _ in batch])
         except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
             if len(batch) > 1:
                 # One bad request must not fail those that it came with.
@@ -80,8 +80,19 @@ class Batcher:
                 batch[0][1].set_exception(error)
             return
         self.sizes = [*self.sizes[-99:], sum(len(images) for images, _ in batch)]
-        start = 0
-        for images, future in batch:
-            end = start + len(images)
-            future.set_result({name: values[start:end] for name, values in outputs.items()})
-            start = end
+        for (_, future), part in zip(batch, parts, strict=True):
+            future.set_result(part)
+
+    def _parts(self, requests: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """What the network says of each request's images."""
+        joined = np.concatenate(requests)
+        outputs = {name: np.asarray(values) for name, values in self._run(joined).items()}
+        shapes = {name: values.shape for name, values in outputs.items()}
+        if any(shape[:1] != (len(joined),) for shape in shapes.values()):
+            raise ValueError(
+                f"Every output must have a row for each of the {len(joined)} images. Received: "
+                f"outputs of the shapes {shapes}. Export a network that answers for each image."
+            )
+        ends = np.cumsum([len(images) for images in requests])[:-1]
+        rows = {name: np.split(values, ends) for name, values in outputs.items()}
+        return [{name: parts[i] for name, parts in rows.items()} for i in range(len(requests))]

@@ -147,6 +147,26 @@ def test_requests_that_come_together_run_as_one_batch():
     batcher.close()
 
 
+@pytest.mark.parametrize("output", [np.float32(1.0), np.ones((3, 2)), None])
+def test_an_output_that_is_no_batch_is_an_error_and_the_next_request_is_answered(output):
+    outputs = [{"same": output} if output is not None else None, {"same": np.ones((2, 4))}]
+    batcher = Batcher(lambda images: outputs.pop(0), max_batch=8, wait=0.0)
+    answers = []
+
+    def request():
+        try:
+            answers.append(batcher(np.ones((2, 4)))["same"].shape)
+        except (ValueError, AttributeError) as error:
+            answers.append(type(error))
+
+    for _ in range(2):
+        thread = threading.Thread(target=request, daemon=True)
+        thread.start()
+        thread.join(10)
+    assert answers == [ValueError if output is not None else AttributeError, (2, 4)]
+    batcher.close()
+
+
 def test_a_bad_request_does_not_fail_those_that_it_came_with():
     def run(images):
         if (images < 0).any():
