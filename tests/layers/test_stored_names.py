@@ -13,7 +13,9 @@ def test_names_are_taken_out_and_the_rest_is_left():
     assert check_names(kept, {"other": 1}, "model") == kept
 
 
-@pytest.mark.parametrize("outputs", [{"a": 3, "b": 2}, {"b": 2}, {"b": 2, "a": 4}, {"b": 2, "c": 3}])
+@pytest.mark.parametrize(
+    "outputs", [{"a": 3, "b": 2}, {"b": 2}, {"b": 2, "a": 4}, {"b": 2, "c": 3}]
+)
 def test_other_names_sizes_and_orders_are_refused(outputs):
     store: dict = {}
     store_names(store, {"b": 2, "a": 3})
