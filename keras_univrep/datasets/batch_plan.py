@@ -4,7 +4,11 @@ import zlib
 
 import numpy as np
 
+from keras_univrep.datasets.colour_jitter import CONTRAST, HUE, SATURATION
+
 AUGMENTATIONS = (None, "crop", "crop_flip")
+# The same, and colours drawn anew at each step.
+COLOURED = ("crop_colour", "crop_flip_colour")
 
 Plan = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -22,7 +26,8 @@ class BatchPlan:
         batch_size: Images of a step.
         training: True: endless, shuffled anew at each pass over the images, augmented. False: each
             image once, in order.
-        augmentation: None, "crop" or "crop_flip"; without effect where `training=False`.
+        augmentation: None, "crop", "crop_flip", "crop_colour" or "crop_flip_colour"; without effect
+            where `training=False`.
         padding: Largest shift of a crop in pixels; None for an eighth of each side.
         steps: Without training, the number of equal parts (to one image) to divide the images into;
             None for parts of `batch_size` images, the last of which may be smaller.
@@ -56,9 +61,9 @@ class BatchPlan:
                 "`batch_size` must be an integer of at least 1. Received: "
                 f"batch_size={batch_size!r}. Pass, for example, 64."
             )
-        if augmentation not in AUGMENTATIONS:
+        if augmentation not in AUGMENTATIONS + COLOURED:
             raise ValueError(
-                f"`augmentation` must be one of {list(AUGMENTATIONS)}. Received: "
+                f"`augmentation` must be one of {list(AUGMENTATIONS + COLOURED)}. Received: "
                 f"augmentation={augmentation!r}. Pass one of these, or None and augment the "
                 "batches with Keras layers."
             )
@@ -79,7 +84,8 @@ class BatchPlan:
         self.training = training
         self._sides = (height, width)
         self._pads = pads if training and augmentation is not None else (0, 0)
-        self._flip = training and augmentation == "crop_flip"
+        self._flip = training and augmentation in ("crop_flip", "crop_flip_colour")
+        self.changes_colours = training and augmentation in COLOURED
         self.augments = self._flip or max(self._pads) > 0
         self._entropy = (seed, zlib.crc32(stream.encode()))
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, "int64"))
@@ -107,6 +113,19 @@ class BatchPlan:
         if self._flip:
             columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
         return indices, rows, columns
+
+    def colours(self, step: int) -> np.ndarray:
+        """Draws what `colour_jitter` does to each image of a training step.
+
+        Args:
+            step: Number of the step, from 0.
+
+        Returns:
+            Factors of saturation and contrast and turns of hue, float64 (3, batch_size).
+        """
+        rng = np.random.default_rng((*self._entropy, 2, step))
+        draws = rng.uniform(-1.0, 1.0, (3, self.batch_size))
+        return draws * [[SATURATION], [CONTRAST], [HUE]] + [[1.0], [1.0], [0.0]]
 
     def _training_indices(self, step: int) -> np.ndarray:
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_univrep.datasets.batch_plan import BatchPlan
+from keras_univrep.datasets.colour_jitter import colour_jitter
 from keras_univrep.datasets.domain import Domain
 
 
@@ -59,6 +60,8 @@ class BatchReader:
             batch = self._images.reshape(-1, channels).take(pixel, axis=0)
         else:
             batch = self._images[indices]
+        if self.plan.changes_colours:
+            batch = colour_jitter(batch.astype("float32"), *self.plan.colours(int(step)))
         values = batch.reshape(len(indices), height, width * channels).astype("float32")
         values *= self._scale
         values += self._shift

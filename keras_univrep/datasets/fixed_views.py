@@ -55,7 +55,8 @@ class FixedViews:
         if augmentation not in AUGMENTATIONS:
             raise ValueError(
                 f"`augmentation` must be one of {list(AUGMENTATIONS)}. Received: "
-                f"augmentation={augmentation!r}."
+                f"augmentation={augmentation!r}. Colours are drawn anew at each step: use "
+                "`pipeline` for them."
             )
         height, width, _ = domain.image_shape
         pads = (height // 8, width // 8) if padding is None else (padding, padding)
@@ -68,6 +69,7 @@ class FixedViews:
         self.size = domain.size(split)
         self.views = int(views)
         self.augments = views > 1 and augmentation is not None
+        self.changes_colours = False
         self._sides = (height, width)
         rng = np.random.default_rng((seed, zlib.crc32(domain.name.encode()), 2))
         shape = (self.views, self.size)

@@ -25,8 +25,8 @@ class MultiDomainSequence(keras.utils.PyDataset):
         split: Name of a split that every domain has.
         batch_size: Images a batch for each domain, or a dict of name to number.
         training: Whether to shuffle, repeat and augment.
-        augmentation: "crop", "crop_flip" or None; used in training only, mirrors only where
-            `Domain.flip` allows.
+        augmentation: "crop", "crop_flip", either with "_colour" after it, or None; used in training
+            only, mirrors only where `Domain.flip` allows.
         padding: Largest shift of the crop in pixels; None for an eighth of each side.
         seed: Integer from 0.
         steps: Batches of an epoch in training; None for one pass over the longest domain.

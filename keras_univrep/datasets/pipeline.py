@@ -25,21 +25,26 @@ def pipeline(
 
     In training it is endless (give `fit` a `steps_per_epoch`), shuffled anew at each pass, and
     augmented: a random crop of the image's own size after reflecting its border by `padding`
-    pixels, and a mirror image half of the time where `domain.flip` allows it. Otherwise it gives
-    every image once, in order. The same seed gives the same batches, and `MultiDomainSequence`
-    gives them without TensorFlow.
+    pixels, and a mirror image half of the time where `domain.flip` allows it; with "colour" in the
+    augmentation's name, saturation and contrast change by up to a fifth and the hue by up to 3 % of
+    a turn. Otherwise it gives every image once, in order. The same seed gives the same batches, and
+    `MultiDomainSequence` gives them without TensorFlow.
 
     Differences:
         rebuffi2018 and li2022 resize to 72 pixels and crop 64, a shift of at most 1/16 of the side
         each way. The default here, 1/8 of the side (4 pixels at 32), suits images of 32 pixels;
-        `padding=2` keeps the papers' proportion there.
+        `padding=2` keeps the papers' proportion there. Changes of colour are those of li2022's
+        released code on Meta-Dataset, but of the crop and not of the whole image. That code also
+        adds up to 0.125 to pixels in [0, 255], where 0.125 of the range may have been meant: here
+        there is no such change.
 
     Args:
         domain: The `Domain`.
         split: Name of a split.
         batch_size: Images a batch.
         training: Whether to shuffle, repeat and augment.
-        augmentation: "crop", "crop_flip" or None; used in training only.
+        augmentation: "crop", "crop_flip", either with "_colour" after it, or None; used in training
+            only.
         padding: Largest shift of the crop in pixels; None for an eighth of each side.
         seed: Integer from 0.
 

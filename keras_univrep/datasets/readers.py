@@ -20,8 +20,8 @@ def make_reader(
     steps: int | None = None,
 ) -> BatchReader:
     """Makes the reader of a domain: mirrors are dropped where the domain does not allow them."""
-    if augmentation == "crop_flip" and not domain.flip:
-        augmentation = "crop"
+    if augmentation in ("crop_flip", "crop_flip_colour") and not domain.flip:
+        augmentation = augmentation.replace("_flip", "")
     shape = domain.image_shape
     plan = BatchPlan(
         domain.size(split), shape, batch_size, training, augmentation, padding, steps, seed, stream
@@ -29,14 +29,16 @@ def make_reader(
     return BatchReader(domain, split, plan)
 
 
-def named_domains(domains: Mapping[str, Domain] | Sequence[Domain]) -> dict[str, Domain]:
+def named_domains(
+    domains: Mapping[str, Any] | Sequence[Any], kinds: tuple[type, ...] = (Domain,)
+) -> dict[str, Any]:
     """Puts domains into a dict by name, and checks it."""
     pairs: list[tuple[Any, Any]]
     if isinstance(domains, Mapping):
         pairs = list(domains.items())
     else:
         pairs = [(getattr(domain, "name", None), domain) for domain in domains]
-    wrong = [type(domain).__name__ for _, domain in pairs if not isinstance(domain, Domain)]
+    wrong = [type(domain).__name__ for _, domain in pairs if not isinstance(domain, kinds)]
     if wrong:
         raise TypeError(
             "`domains` must be a dict of name to Domain or a list of Domain. Received: elements of "
@@ -50,6 +52,19 @@ def named_domains(domains: Mapping[str, Domain] | Sequence[Domain]) -> dict[str,
     return dict(pairs)
 
 
+def sizes_of(domains: Mapping[str, Any], batch_size: int | Mapping[str, int]) -> dict[str, int]:
+    """Maps each domain to its number of images a batch."""
+    if isinstance(batch_size, Mapping):
+        if set(batch_size) != set(domains):
+            raise ValueError(
+                f"`batch_size` must have one entry for each domain: {list(domains)}. Received: "
+                f"{dict(batch_size)}. Pass one integer for all domains, or a dict with exactly "
+                "these names."
+            )
+        return dict(batch_size)
+    return dict.fromkeys(domains, batch_size)
+
+
 def make_readers(
     domains: dict[str, Domain],
     split: str,
@@ -60,16 +75,7 @@ def make_readers(
     seed: int,
 ) -> dict[str, BatchReader]:
     """Makes one reader for each domain; without training all have the same number of steps."""
-    if isinstance(batch_size, Mapping):
-        if set(batch_size) != set(domains):
-            raise ValueError(
-                f"`batch_size` must have one entry for each domain: {list(domains)}. Received: "
-                f"{dict(batch_size)}. Pass one integer for all domains, or a dict with exactly "
-                "these names."
-            )
-        sizes = dict(batch_size)
-    else:
-        sizes = dict.fromkeys(domains, batch_size)
+    sizes = sizes_of(domains, batch_size)
     arguments = (training, augmentation, padding, seed)
     readers = {
         name: make_reader(domain, split, sizes[name], *arguments, name)
