@@ -3,7 +3,8 @@
 Paper: Li, Liu, Bilen, "Universal representations" (li2022), section 5.3, tables 7, 14 to 16 and 20:
 single-domain networks (SDL), one network of all domains (MDL) and the universal network (URL), each
 with the nearest centroid or after pre-classifier alignment, on 600 episodes a domain, the same ones
-for all methods; on `datasets.meta_local` instead of Meta-Dataset.
+for all methods; on `datasets.meta_local`, or with `--benchmark=meta_dataset` on Meta-Dataset
+(`few_shot_data.py` says how to name its images).
 
     python recipes/meta_test.py --networks_dir=runs/url --data_dir=... --output_dir=runs/meta_test
     ... --protocol=five_way_one_shot --protocol=varying_way_five_shot           # table 16
@@ -31,11 +32,10 @@ import logging
 import pathlib
 import time
 
+import few_shot_data
 import keras
 import numpy as np
-import rich.console
 import rich.progress
-import rich.table
 from absl import app, flags
 
 from keras_univrep import backbones, datasets, evaluation, few_shot, models, plotting
@@ -53,7 +53,6 @@ BLOCK = 25
 
 # Data
 NETWORKS = flags.DEFINE_string("networks_dir", None, "Folder that recipes/train_url.py left.")
-DATA = flags.DEFINE_string("data_dir", None, "Folder of meta_local's sets.")
 DOMAINS = flags.DEFINE_list("domains", None, "Domains to test on; all by default.")
 # Model
 SIZE = flags.DEFINE_integer("size", None, "Side of the images; by default the networks'.")
@@ -76,14 +75,20 @@ OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", requi
 SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
 
 
-def smoke_domains():
-    """Returns a few classes of the domains that ship with the package; two of them are seen."""
-    found = {
-        name: datasets.with_classes(domain, domain.class_names[:20])
-        for name, domain in datasets.benchmark().items()
-    }
-    seen = {name: found[name] for name in ("quickdraw", "signdigits")}
-    return datasets.MetaDomains(train=seen, validation=seen, test=found)
+def open_domains(networks):
+    """Returns the `MetaDomains` to test on, and the names of those that are asked for."""
+    benchmark, needed = few_shot_data.benchmark(SMOKE.value), DOMAINS.value
+    if needed:
+        # Validation episodes of the networks' own domains choose the best SDL.
+        own = {domain for entry in networks.values() for domain in entry["domains"]}
+        needed = [*needed, *sorted(own & set(few_shot_data.SEEN[benchmark]))]
+    size = SIZE.value or next(iter(networks.values()))["size"]
+    meta = few_shot_data.open_domains(benchmark, size, needed)
+    domains = DOMAINS.value or list(meta.test)
+    unknown = sorted(set(domains) - set(meta.test))
+    if unknown:
+        raise app.UsageError(f"--domains must name some of {list(meta.test)}. Received: {unknown}.")
+    return meta, domains
 
 
 def smoke_networks(folder):
@@ -129,8 +134,7 @@ def extract(name, entry, domains, split, folder, batch_size=256):
     found, extractor = {}, None
     for domain_name, domain in domains.items():
         images = domain.arrays(split)[0]
-        digest = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()[:16]
-        key = f"{entry['digest']} {digest}"
+        key = f"{entry['digest']} {datasets.domain_fingerprint(domain, split)}"
         path = folder / "features" / f"{name}-{domain_name}-{split}.npz"
         if path.exists():
             with np.load(path) as file:
@@ -173,6 +177,17 @@ def make_classifier(name, seen, urt=None):
     }[name]()
 
 
+def episodes_digest(features, sampler, count):
+    """Returns a digest of what `count` episodes are made of."""
+    found = hashlib.sha256(np.ascontiguousarray(features))
+    found.update(np.ascontiguousarray(sampler.labels))
+    # How classes are drawn is known by the draws.
+    for number in {0, count - 1}:
+        for indices in (sampler(number).support_indices, sampler(number).query_indices):
+            found.update(np.ascontiguousarray(indices))
+    return found.hexdigest()[:16]
+
+
 def stack(features, names, domain):
     """Returns the features of several networks, (images, networks, channels)."""
     return np.stack([features[name][domain] for name in names], axis=1)
@@ -181,11 +196,6 @@ def stack(features, names, domain):
 def train_urt(networks, validation, meta, protocol, steps, seed, folder):
     """Returns URT, trained on validation episodes or read, and a digest of what it depends on."""
     singles = [name for name, entry in networks.items() if entry["kind"] == "sdl"]
-    settings = {"steps": steps, "seed": seed, "networks": [networks[n]["digest"] for n in singles]}
-    digest = hashlib.sha256(json.dumps([protocol, settings]).encode()).hexdigest()[:16]
-    path = folder / "urt" / f"{protocol}-{digest}.npz"
-    if path.exists():
-        return few_shot.URT.load(path), digest
     domains = list(meta.validation)
     features = {domain: stack(validation, singles, domain) for domain in domains}
     samplers = {
@@ -193,6 +203,14 @@ def train_urt(networks, validation, meta, protocol, steps, seed, folder):
         domain: meta.sampler(domain, "validation", protocol, seed=seed + 1)
         for domain in domains
     }
+    settings = {
+        "steps": steps, "seed": seed, "networks": [networks[n]["digest"] for n in singles],
+        "data": {d: episodes_digest(features[d], samplers[d], steps) for d in domains},
+    }  # fmt: skip
+    digest = hashlib.sha256(json.dumps([protocol, settings]).encode()).hexdigest()[:16]
+    path = folder / "urt" / f"{protocol}-{digest}.npz"
+    if path.exists():
+        return few_shot.URT.load(path), digest
 
     def episodes():
         rng = np.random.default_rng(seed)
@@ -243,12 +261,15 @@ def measure(
 ):
     """Returns (mean, half width) of one network, classifier and domain; measures it once."""
     path = folder / "measured" / protocol / f"{title}-{classifier}-{domain}-{split}.json"
-    settings = {"episodes": count, "seed": seed, "key": key, "seen": domain in meta.seen}
+    sampler = meta.sampler(domain, split, protocol, seed=seed)
+    settings = {
+        "episodes": count, "seed": seed, "key": key, "seen": domain in meta.seen,
+        "data": episodes_digest(features, sampler, count),
+    }  # fmt: skip
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["settings"] == settings:
             return tuple(kept["result"])
-    sampler = meta.sampler(domain, split, protocol, seed=seed)
     estimator = make_classifier(classifier, domain in meta.seen, urt)
     result = evaluation.evaluate_episodes(estimator, batches_of(features, sampler, count))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -324,17 +345,13 @@ def run_protocol(networks, features, validation, meta, domains, protocol, settin
 
 def show(rows, title):
     """Prints the table, each accuracy with its interval."""
-    printed = rich.table.Table(title=title)
-    columns = [column for column in rows[0] if not column.endswith(" +-")]
-    for column in columns:
-        printed.add_column(column, justify="left" if column == "method" else "right")
-    for row in rows:
-        intervals = {c: f" +-{row[f'{c} +-']:.1f}" for c in columns if f"{c} +-" in row}
-        cells = [
-            row[c] if c == "method" else f"{row[c]:.1f}{intervals.get(c, '')}" for c in columns
-        ]
-        printed.add_row(*cells)
-    rich.console.Console(width=220).print(printed)
+    cells = [{"method": row["method"]} for row in rows]
+    for row, line in zip(rows, cells, strict=True):
+        for column, value in row.items():
+            if column != "method" and not column.endswith(" +-"):
+                half = f" +-{row[f'{column} +-']:.1f}" if f"{column} +-" in row else ""
+                line[column] = f"{value:.1f}{half}"
+    evaluation.show_table(cells, title, 220)
 
 
 def main(_):
@@ -344,15 +361,7 @@ def main(_):
     if SMOKE.value and NETWORKS.value is None:
         smoke_networks(where)
     networks = read_networks(where)
-    if SMOKE.value and DATA.value is None:
-        meta = smoke_domains()
-    else:
-        size = SIZE.value or next(iter(networks.values()))["size"]
-        meta = datasets.meta_local(DATA.value, size)
-    domains = DOMAINS.value or list(meta.test)
-    unknown = sorted(set(domains) - set(meta.test))
-    if unknown:
-        raise app.UsageError(f"--domains must name some of {list(meta.test)}. Received: {unknown}.")
+    meta, domains = open_domains(networks)
     settings = {
         "episodes": min(EPISODES.value, 10) if SMOKE.value else EPISODES.value,
         "validation_episodes": min(VALIDATION.value, 5) if SMOKE.value else VALIDATION.value,

@@ -4,7 +4,7 @@ Paper: Li, Liu, Bilen, "Universal representations" (li2022), section 5.3, tables
 Recall@1, 2, 4 and 8 of each test image against all others of its domain, for the single-domain
 networks (SDL), their features summed and concatenated, the network of all domains (MDL) and the
 universal network (URL); and pictures of the nearest images, as figures 12 to 15. On
-`datasets.meta_local` instead of Meta-Dataset.
+`datasets.meta_local`, or with `--benchmark=meta_dataset` on Meta-Dataset (`few_shot_data.py`).
 
     python recipes/retrieval.py --networks_dir=runs/url --data_dir=... --output_dir=runs/retrieval
     python recipes/retrieval.py --output_dir=runs/smoke --smoke
@@ -26,7 +26,7 @@ import rich.progress
 import rich.table
 from absl import app, flags
 
-from keras_univrep import datasets, evaluation, plotting
+from keras_univrep import evaluation, plotting
 
 # The flags of `meta_test` are this program's, too.
 RECALLS = (1, 2, 4, 8)
@@ -95,15 +95,7 @@ def main(_):
     if smoke and meta_test.NETWORKS.value is None:
         meta_test.smoke_networks(where)
     networks = meta_test.read_networks(where)
-    if smoke and meta_test.DATA.value is None:
-        meta = meta_test.smoke_domains()
-    else:
-        size = meta_test.SIZE.value or next(iter(networks.values()))["size"]
-        meta = datasets.meta_local(meta_test.DATA.value, size)
-    domains = meta_test.DOMAINS.value or list(meta.test)
-    unknown = sorted(set(domains) - set(meta.test))
-    if unknown:
-        raise app.UsageError(f"--domains must name some of {list(meta.test)}. Received: {unknown}.")
+    meta, domains = meta_test.open_domains(networks)
     tested = {domain: meta.test[domain] for domain in domains}
     features = {
         name: meta_test.extract(name, entry, tested, "test", folder)

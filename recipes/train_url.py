@@ -3,7 +3,8 @@
 Paper: Li, Liu, Bilen, "Universal representations" (li2022), sections 4 and 5.3 to 5.5 and A.3: one
 single-domain network (SDL) for each training domain, one network of all (MDL), and universal
 networks that are distilled from the first; the loss ablations of tables 12, 13 and 17, and the
-hierarchical distillation of section 5.4, on `datasets.meta_local` instead of Meta-Dataset.
+hierarchical distillation of section 5.4, on `datasets.meta_local`, or with
+`--benchmark=meta_dataset` on Meta-Dataset (`few_shot_data.py` says how to name its images).
 
     python recipes/train_url.py --data_dir=... --output_dir=runs/url                # two cores
     python recipes/train_url.py --data_dir=... --output_dir=runs/url --preset=released    # a GPU
@@ -25,70 +26,69 @@ then the other teachers, then `mdl` and the universal networks, each as
 Expected: docs/results.md, through `recipes/meta_test.py`. Hardware: two cores (local preset).
 """
 
+import functools
+import hashlib
 import json
 import logging
 import pathlib
 import time
 
+import few_shot_data
+import group_flag
 import keras
 import numpy as np
-import rich.console
-import rich.table
 from absl import app, flags
 
 from keras_univrep import backbones, datasets, evaluation, models
 from keras_univrep.callbacks import ProgressBar
 from keras_univrep.optimizers import CoupledSGD
 
-# The largest domain stands where the paper has ImageNet.
-TRUNKS = {"meta_local": "mini_imagenet", "five_domains": "omniglot"}
 PRESETS = {
     # Chosen for two cores: one cosine without restarts, all from the largest domain's network.
     "local": {
         "backbone": {"class": "ResNet26", "width": 0.25, "end_activation": False},
-        "size": 32, "augmentation": "crop_flip", "clip": 10.0, "from_trunk": True,
+        "size": 32, "augmentation": "crop_flip", "padding": None, "clip": 10.0, "from_trunk": True,
         "trunk": {"steps": 3000, "batch": 64, "rate": 0.1, "l2": 5e-4},
         "teacher": {"steps": 800, "batch": 64, "rate": 0.03, "l2": 5e-4},
         "joint": {"steps": 1500, "batch": 32, "trunk_batch": 96, "rate": 0.03, "l2": 1e-4,
                   "adapter_rate": 0.01},
     },
     # li2022 A.3 with table 14, and the released code: cosine with warm restarts, half of a batch
-    # from ImageNet. Its colour augmentation is left out.
+    # from ImageNet, no mirrors.
     "released": {
         "backbone": {"class": "ResNet18"},
-        "size": 84, "augmentation": "crop", "clip": None, "from_trunk": False,
+        "size": 84, "augmentation": "crop_colour", "padding": 8, "clip": None, "from_trunk": False,
         "trunk": {"steps": 480000, "batch": 64, "rate": 0.03, "l2": 7e-4, "restart": 48000},
         "teacher": {"steps": 50000, "batch": 16, "rate": 0.03, "l2": 7e-4, "restart": 3000},
         "joint": {"steps": 240000, "batch": 64, "trunk_batch": 448, "rate": 0.03, "l2": 7e-4,
                   "restart": 48000, "adapter_rate": 0.1},
         "teachers": {
-            "quickdraw8": {"steps": 480000, "batch": 64, "rate": 0.01, "restart": 48000},
-            "cars196": {"batch": 8},
-            "dtd10": {"batch": 32, "restart": 1500},
-            "flowers17": {"batch": 8, "restart": 1500},
+            "quickdraw": {"steps": 480000, "batch": 64, "rate": 0.01, "restart": 48000},
+            "aircraft": {"batch": 8},
+            "dtd": {"batch": 32, "restart": 1500},
+            "fungi": {"steps": 480000, "batch": 32, "restart": 15000},
+            "vgg_flower": {"batch": 8, "restart": 1500},
         },
     },
 }  # fmt: skip
-# li2022 A.3: lambda of ImageNet, and the fifths of the training after which it is zero: the
-# distillation of a domain fades over k * 48000 of 240000 steps.
+# li2022 A.3: lambda of ImageNet, and the fifths of the 240000 steps over which a domain's fades.
 TRUNK_WEIGHT = 4.0
-FIFTHS = {"mini_imagenet": 5, "omniglot28": 2, "omniglot": 2, "quickdraw8": 2, "quickdraw": 2}
+FIFTHS = {"ilsvrc_2012": 5, "omniglot": 2, "quickdraw": 2, "fungi": 2}
+# The domain of Meta-Dataset in whose place a local one stands.
+STANDS_FOR = {
+    "mini_imagenet": "ilsvrc_2012", "omniglot28": "omniglot", "quickdraw8": "quickdraw",
+    "dtd10": "dtd", "flowers17": "vgg_flower", "cub10": "cu_birds", "cars196": "aircraft",
+}  # fmt: skip
 SMOKE_TRAINING = {"steps": 2, "batch": 8, "trunk_batch": 8}
 ROLES = ("trunk", "teacher", "joint", "teachers")
-SMOKE_DOMAINS = ["omniglot", "quickdraw", "signdigits"]
 FEATURE_LOSSES = ["cka", "cka_linear", "normalized_l2", "cosine", "attention_transfer", "none"]
 
 # Data
-BENCHMARK = flags.DEFINE_enum("benchmark", "meta_local", list(TRUNKS), "Which domains.")
-DATA = flags.DEFINE_string("data_dir", None, "Folder of meta_local's sets.")
 DOMAINS = flags.DEFINE_list("domains", None, "Some of the training domains; all by default.")
 # Model
 PRESET = flags.DEFINE_enum("preset", "local", list(PRESETS), "Backbone, image size, training.")
 WIDTH = flags.DEFINE_float("width", None, "Factor of the channel numbers, if not the preset's.")
 NAME = flags.DEFINE_string("name", "url", "Name of the universal network, for what follows.")
-GROUPS = flags.DEFINE_string(
-    "groups", None, 'Number of groups to draw, or groups as JSON: \'[["a", "b"], "c"]\'.'
-)
 FEATURE_LOSS = flags.DEFINE_enum("feature_loss", "cka", FEATURE_LOSSES, "l_f of eq. 3.")
 PREDICTION_LOSS = flags.DEFINE_boolean("prediction_loss", True, "Whether to have l_p of eq. 3.")
 ADAPTER = flags.DEFINE_enum("adapter", "linear", ["linear", "nonlinear", "none"], "a of eq. 3.")
@@ -115,25 +115,23 @@ OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", requi
 SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
 
 
-def load_domains(benchmark, data_dir, size, chosen):
+def load_domains(benchmark, size, chosen):
     """Returns the training domains by name, the largest one first."""
-    trunk = TRUNKS[benchmark]
-    if benchmark == "meta_local":
-        known = datasets.meta_local(data_dir, size).train
-    else:
-        known = datasets.benchmark(benchmark)
-    names = list(chosen or known)
+    known = list(few_shot_data.SEEN[benchmark])
+    trunk, names = few_shot_data.TRUNKS[benchmark], list(chosen or known)
     if not {trunk} <= set(names) <= set(known):
         raise app.UsageError(
-            f"--domains must name some of {list(known)}, {trunk!r} among them. Received: {names}."
+            f"--domains must name some of {known}, {trunk!r} among them. Received: {names}."
         )
-    return {name: known[name] for name in sorted(names, key=lambda name: name != trunk)}
+    if benchmark == "five_domains":
+        found = datasets.benchmark(benchmark)
+    else:
+        found = few_shot_data.open_domains(benchmark, size, names).train
+    return {name: found[name] for name in sorted(names, key=lambda name: name != trunk)}
 
 
 def make_plan(domains, groups, name, seed):
     """Returns the stages by the names of their networks; `mdl` has no teachers."""
-    if groups is not None:
-        groups = int(groups) if groups.isdigit() else json.loads(groups)
     trunk = next(iter(domains))
     plan = models.distillation_plan(list(domains), groups, [trunk] if groups else (), seed)
     titles = {stage.name: f"sdl_{stage.name}" for stage in plan if stage.level == 0}
@@ -178,7 +176,10 @@ def make_annealing(kind, domains, steps):
     """Returns the fading of the distillation terms, as `UniversalDistiller` takes it."""
     decay = keras.optimizers.schedules.PolynomialDecay
     if kind == "domain":
-        return {n: decay(1.0, max(1, steps * FIFTHS.get(n, 1) // 5), 0.0) for n in domains}
+        return {
+            n: decay(1.0, max(1, steps * FIFTHS.get(STANDS_FOR.get(n, n), 1) // 5), 0.0)
+            for n in domains
+        }
     return decay(1.0, steps, 0.0) if kind == "linear" else None
 
 
@@ -202,11 +203,12 @@ def make_distiller(student, teachers, trunk, settings):
     return model, model.optimizer_groups(make_optimizer(settings), settings["steps"], rate)
 
 
-def make_caches(stage, networks, views, folder):
+def make_caches(stage, networks, views, kind, data, folder):
     """Returns what each teacher answers to its domain's views, computed once for all networks."""
     caches = {}
     for domain, teacher in stage["teachers"].items():
-        place = folder / "caches" / f"{teacher}_{domain}_{len(views[domain])}"
+        key = hashlib.sha256(json.dumps([kind, data[domain]]).encode()).hexdigest()[:16]
+        place = folder / "caches" / f"{teacher}_{domain}_{key}"
         if not (place / "logits.npy").exists():
             batches = views[domain].batches(256)
             models.cache_teacher(networks(teacher), batches, domain, place, "float16")
@@ -222,9 +224,8 @@ def make_batches(mine, caches, views, settings, trunk, seed):
     def batches(first_step):
         if caches is not None:
             return datasets.taught_pipeline(views, caches, batch, seed, first_step)
-        return datasets.multi_domain_pipeline(
-            mine, "train", batch, True, settings["augmentation"], seed=seed, first_step=first_step
-        )
+        how = (settings["augmentation"], settings["padding"], seed, first_step)
+        return datasets.multi_domain_pipeline(mine, "train", batch, True, *how)
 
     return batches
 
@@ -234,11 +235,30 @@ def settings_of(name, stage, preset, distillation, trunk, seed):
     common = {key: value for key, value in preset.items() if key not in ROLES}
     joint = stage["kind"] != "sdl"
     role = "joint" if joint else "trunk" if name == f"sdl_{trunk}" else "teacher"
-    special = preset.get("teachers", {}).get(stage["domains"][0], {}) if role == "teacher" else {}
+    original = STANDS_FOR.get(stage["domains"][0], stage["domains"][0])
+    special = preset.get("teachers", {}).get(original, {}) if role == "teacher" else {}
     start = f"sdl_{trunk}" if joint or (role == "teacher" and preset["from_trunk"]) else None
     del common["from_trunk"]
     taught = distillation if stage["teachers"] else {}
     return {**common, **preset[role], **special, **taught, "start": start, "seed": seed}
+
+
+@functools.cache
+def fingerprint(domain):
+    """Returns what tells one state of the training images from another."""
+    return datasets.domain_fingerprint(domain, "train", limit=1000)
+
+
+def check_teachers(stage, settings, folder):
+    """Refuses teachers that were trained on other images."""
+    for domain, teacher in stage["teachers"].items():
+        path = folder / teacher / "settings.json"
+        kept = json.loads(path.read_text()) if path.exists() else settings
+        if kept["data"][domain] != settings["data"][domain]:
+            raise app.UsageError(
+                f"{teacher} must have been trained on these images of {domain!r}. Received: others "
+                "in --data_dir or --folder. Choose another --output_dir."
+            )
 
 
 def train_network(name, stage, domains, networks, settings, folder):
@@ -253,9 +273,9 @@ def train_network(name, stage, domains, networks, settings, folder):
     if stage["teachers"]:
         teachers = {n: networks(teacher) for n, teacher in stage["teachers"].items()}
         if settings["cache_views"]:
-            kind = (settings["cache_views"], settings["augmentation"], None, settings["seed"])
+            kind = [settings[k] for k in ("cache_views", "augmentation", "padding", "seed")]
             views = {n: datasets.FixedViews(d, "train", *kind) for n, d in mine.items()}
-            teachers = caches = make_caches(stage, networks, views, folder)
+            teachers = caches = make_caches(stage, networks, views, kind, settings["data"], folder)
         model, optimizer = make_distiller(network, teachers, trunk, settings)
     model.compile(optimizer)
     per_epoch = 50 if steps % 50 == 0 else steps
@@ -310,18 +330,6 @@ def make_table(networks):
     return sorted(rows.values(), key=lambda row: row["method"] != "SDL")
 
 
-def show(table):
-    """Prints the table."""
-    console = rich.console.Console(width=160)
-    printed = rich.table.Table(title="Accuracy in the training classes (per cent)")
-    columns = list(dict.fromkeys(column for row in table for column in row))
-    for column in columns:
-        printed.add_column(column, justify="left" if column == "method" else "right")
-    for row in table:
-        printed.add_row(*(str(row.get(column, "")) for column in columns))
-    console.print(printed)
-
-
 def run(domains, plan, only, preset, distillation, output_dir, seed):
     """Trains what is asked for and not there yet; returns the table of all that is there."""
     start, folder, opened = time.time(), pathlib.Path(output_dir), {}
@@ -337,6 +345,8 @@ def run(domains, plan, only, preset, distillation, output_dir, seed):
     for name in only or plan:
         trunk = next(iter(domains))
         settings = settings_of(name, plan[name], preset, distillation, trunk, seed)
+        settings["data"] = {d: fingerprint(domains[d]) for d in plan[name]["domains"]}
+        check_teachers(plan[name], settings, folder)
         evaluation.keep_settings(folder / name, {**plan[name], **settings})
         if not (folder / f"{name}.keras").exists():
             train_network(name, plan[name], domains, networks, settings, folder)
@@ -346,7 +356,9 @@ def run(domains, plan, only, preset, distillation, output_dir, seed):
         list_networks(folder)
     found = list_networks(folder)
     table = make_table(found)
-    show(table)
+    columns = dict.fromkeys(column for row in table for column in row)
+    filled = [{column: row.get(column, "") for column in columns} for row in table]
+    evaluation.show_table(filled, "Accuracy in the training classes (per cent)", 160)
     evaluation.write_results(
         folder / "results.json", table, seed, time.time() - start, networks=found
     )
@@ -356,14 +368,15 @@ def run(domains, plan, only, preset, distillation, output_dir, seed):
 def main(_):
     # One compiled function a network and domain is what is wanted here, and no reason to warn.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    preset, benchmark, chosen = {**PRESETS[PRESET.value]}, BENCHMARK.value, DOMAINS.value
+    preset, benchmark = {**PRESETS[PRESET.value]}, few_shot_data.benchmark(SMOKE.value)
     for role, flag in STEPS.items():
-        steps = {} if flag.value is None else {"steps": flag.value}
-        preset[role] = {**preset[role], **(SMOKE_TRAINING if SMOKE.value else {}), **steps}
+        steps = dict(SMOKE_TRAINING) if SMOKE.value else {}
+        steps |= {} if flag.value is None else {"steps": flag.value}
+        preset[role] = {**preset[role], **steps}
+        if role == "teacher" and "teachers" in preset:
+            preset["teachers"] = {n: {**own, **steps} for n, own in preset["teachers"].items()}
     if WIDTH.value is not None:
         preset["backbone"] = {**preset["backbone"], "width": WIDTH.value}
-    if SMOKE.value and DATA.value is None:
-        benchmark, chosen = "five_domains", chosen or SMOKE_DOMAINS
     distillation = {
         "feature_loss": FEATURE_LOSS.value,
         "prediction_loss": PREDICTION_LOSS.value,
@@ -374,8 +387,8 @@ def main(_):
         "annealing": ANNEALING.value or ("none" if PRESET.value == "local" else "domain"),
         "cache_views": VIEWS.value,
     }
-    domains = load_domains(benchmark, DATA.value, preset["size"], chosen)
-    plan = make_plan(domains, GROUPS.value, NAME.value, SEED.value)
+    domains = load_domains(benchmark, preset["size"], DOMAINS.value)
+    plan = make_plan(domains, group_flag.read_groups(domains), NAME.value, SEED.value)
     unknown = sorted(set(ONLY.value or ()) - set(plan))
     if unknown:
         raise app.UsageError(f"--only must name some of {list(plan)}. Received: {unknown}.")

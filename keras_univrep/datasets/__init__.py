@@ -16,6 +16,7 @@ from keras_univrep.datasets.dense_pipeline import dense_pipeline
 from keras_univrep.datasets.dense_sequence import DenseSequence
 from keras_univrep.datasets.detection_source import detection_source
 from keras_univrep.datasets.domain import Domain
+from keras_univrep.datasets.domain_fingerprint import domain_fingerprint
 from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
 from keras_univrep.datasets.domain_from_folder import domain_from_folder
 from keras_univrep.datasets.downstream_local import downstream_local
@@ -96,6 +97,7 @@ __all__ = [
     "dense_augment",
     "dense_pipeline",
     "detection_source",
+    "domain_fingerprint",
     "domain_from_arrays",
     "domain_from_folder",
     "downstream_local",

@@ -5,7 +5,12 @@ import pathlib
 from tests import turns
 
 # What compiles many programs and runs each a few times is for PyTorch, which compiles none.
-MANY_PROGRAMS = ("test_meta_test", "test_omni_regression", "test_train_domain_adapters")
+MANY_PROGRAMS = (
+    "test_few_shot_data",
+    "test_meta_test",
+    "test_omni_regression",
+    "test_train_domain_adapters",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -45,6 +45,24 @@ def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     assert (folder / "mdl" / "network.weights.h5").read_bytes() == before
 
 
+def test_groups_are_distilled_first_and_what_they_teach_is_another_run(finished, tmp_path):
+    folder, _ = finished
+    flags = ["--domains=omniglot,signdigits,letters", "--method=Universal", "--groups=1"]
+    flags.append(f"--teachers_dir={folder}")
+    run(tmp_path, *flags, must_succeed=True)
+    settings = json.loads((tmp_path / "group1" / "settings.json").read_text())
+    assert settings["groups"] == 1 and (tmp_path / "group1" / "finished.json").exists()
+    process = run(tmp_path, *flags[:2], *flags[3:])
+    assert process.returncode != 0 and "other values of groups" in process.stderr
+
+
+@pytest.mark.parametrize("groups", ["group 1", "no groups"])
+def test_groups_that_cannot_be_are_named(groups, tmp_path):
+    process = run(tmp_path, f"--groups={groups}")
+    assert process.returncode != 0 and f"--groups='{groups}'" in process.stderr
+    assert ("imagenet12" if groups == "group 1" else "must be a number") in process.stderr
+
+
 @pytest.mark.slow
 def test_packed_weights_are_those_of_the_run(finished, tmp_path):
     folder, _ = finished

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_univrep.models import MultiDomainModel
 from tests.recipes.runner import runner
 
 DOMAINS = ["omniglot", "quickdraw", "signdigits"]
@@ -24,7 +25,7 @@ def test_smoke_leaves_networks_that_load_and_a_table(finished):
     assert kinds == {**{f"sdl_{name}": "sdl" for name in DOMAINS}, "mdl": "mdl", "url": "url"}
     for name, entry in networks.items():
         network = keras.saving.load_model(folder / entry["file"], compile=False)
-        assert network.num_classes == entry["domains"]
+        assert isinstance(network, MultiDomainModel) and network.num_classes == entry["domains"]
         assert network.backbone.width == entry["backbone"]["width"] == 0.125
         assert name.startswith("sdl_") or list(entry["domains"]) == DOMAINS
     images = np.zeros((2, 32, 32, 3), "float32")
@@ -50,6 +51,15 @@ def test_only_adds_a_hierarchical_network_from_cached_teachers(finished):
         name.rsplit("_", 1)[0] for name in caches
     }
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"), [("group 1", "divides the domains"), ("group", "must be a number")]
+)
+def test_groups_of_other_domains_and_no_groups_are_refused(groups, message, tmp_path):
+    process = run(tmp_path, f"--groups={groups}")
+    assert process.returncode != 0 and message in process.stderr
+    assert "JSON" in process.stderr and "Traceback" not in process.stderr
 
 
 def test_other_settings_and_missing_teachers_are_refused(finished, tmp_path):
