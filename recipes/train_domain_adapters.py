@@ -3,15 +3,19 @@
 Paper: Rebuffi, Bilen, Vedaldi, "Efficient parametrization of multi-domain deep neural networks"
 (rebuffi2018): tables 1 and 2 (methods, placements, compression), section 4.2 (share of the
 training data) and 4.3 (width, pre-training classes), on `decathlon_local`: small parts of the
-Visual Decathlon's sets at 32x32 pixels, with tiny_imagenet in ImageNet's place.
+Visual Decathlon's sets at 32x32 pixels, with tiny_imagenet in ImageNet's place; or with
+`--benchmark=visual_decathlon` on the Visual Decathlon.
 
     python recipes/train_domain_adapters.py --data_dir=... --output_dir=runs/adapters
     python recipes/train_domain_adapters.py --data_dir=... --output_dir=runs/adapters --study=size
     python recipes/train_domain_adapters.py --output_dir=runs/smoke --smoke
+    python recipes/train_domain_adapters.py --benchmark=visual_decathlon --width=1 --preset=paper \\
+        --data_dir=tensorflow_datasets --output_dir=runs/vdd                        # a GPU
 
 Each domain of each method becomes a domain pack, `METHOD/seed0/DOMAIN.zip`, that loads onto the
 trunk; what is there is not trained again, and a killed run goes on where it was when the same
 command is given again. `--benchmark=five_domains` needs no data but what ships with the package.
+Of the Visual Decathlon, whose test labels are secret, it leaves submissions: `decathlon_data.py`.
 
 Expected: docs/results.md. Hardware: two cores, about 1 minute a domain and method.
 """
@@ -20,6 +24,7 @@ import logging
 import pathlib
 import time
 
+import decathlon_data
 import keras
 import numpy as np
 from absl import app, flags
@@ -63,11 +68,17 @@ PRESETS = {
     "paper": {"trunk": 120000, "domain": 12000, "tune": 4000, "batch": 128},
     "smoke": {"trunk": 2, "domain": 2, "tune": 2, "batch": 8},
 }
-TRUNKS = {"decathlon_local": "tiny_imagenet", "five_domains": "omniglot"}
+TRUNKS = {
+    "decathlon_local": "tiny_imagenet",
+    "five_domains": "omniglot",
+    "visual_decathlon": "imagenet12",
+}
 
 # Data
 BENCHMARK = flags.DEFINE_enum("benchmark", "decathlon_local", list(TRUNKS), "Which domains.")
-DATA = flags.DEFINE_string("data_dir", None, "Folder of decathlon_local's sets.")
+DATA = flags.DEFINE_string(
+    "data_dir", None, "Folder of decathlon_local's sets, or of TensorFlow Datasets."
+)
 SIZE = flags.DEFINE_integer("size", 32, "Side of decathlon_local's images, in pixels.")
 DOMAINS = flags.DEFINE_list("domains", None, "Domains to add to the trunk; all by default.")
 SPLIT = flags.DEFINE_enum("split", "test", ["validation", "test"], "What the table is read on.")
@@ -91,7 +102,10 @@ SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that 
 
 def load_domains(benchmark, data_dir, size, chosen):
     """Returns the trunk's domain and those to add, by name."""
-    known = datasets.benchmark(benchmark, data_dir, size)
+    if benchmark == "visual_decathlon":
+        known = decathlon_data.open_decathlon(data_dir)
+    else:
+        known = datasets.benchmark(benchmark, data_dir, size)
     trunk = known.pop(TRUNKS[benchmark])
     missing = sorted(set(chosen or ()) - set(known))
     if missing:
@@ -130,8 +144,10 @@ def train_trunk(domain, width, steps, batch, folder):
     if not path.exists():
         model.compile(cosine_sgd(steps, 0.1, l2=5e-4))
         fit(model, domain, steps, batch, folder, f"trunk on {domain.name}", 0)
-        trunk.save_weights(folder / "partial.weights.h5", overwrite=True)
-        (folder / "partial.weights.h5").replace(path)
+        # The trunk's own comes last: where it is, the training is finished.
+        for network, file in ((model, folder / "source.weights.h5"), (trunk, path)):
+            network.save_weights(folder / "partial.weights.h5", overwrite=True)
+            (folder / "partial.weights.h5").replace(file)
     trunk.load_weights(path)
     return trunk
 
@@ -221,19 +237,27 @@ def size_of(network, method):
     return metrics.parameter_ratio(trunk + round(own * BITS.get(method, 32) / 32), trunk)
 
 
-def methods_study(trunk, domains, methods, split, seeds, folder, arguments):
-    """Returns one row a method and seed, and the mean rows."""
+def methods_study(trunk, domains, methods, split, seeds, folder, arguments, source=None):
+    """Returns one row a method and seed; of the Visual Decathlon `source` is the trunk's domain."""
     rows = []
     for seed in seeds:
         for method in methods:
             start = time.time()
             network = train_method(method, trunk, domains, folder=folder, seed=seed, **arguments)
-            accuracies = evaluation.domain_accuracy(network, domains, split)
+            official = {}
+            if source is not None and split == "test":
+                path = folder / "submissions" / f"{slug(method)}_seed{seed}.zip"
+                official = decathlon_data.submit(network, domains, trunk, source, path)
+            accuracies = {name: official.pop(name) for name in domains if name in official}
+            if not accuracies:
+                known = "validation" if source is not None else split
+                accuracies = evaluation.domain_accuracy(network, domains, known)
             rows.append(
                 {
                     "method": method,
                     "seed": seed,
                     **{name: round(value, 2) for name, value in accuracies.items()},
+                    **official,
                     "mean": round(float(np.mean(list(accuracies.values()))), 2),
                     "parameters": round(size_of(network, method), 3),
                     "seconds": round(time.time() - start, 1),
@@ -311,8 +335,10 @@ def trunk_study(source, domains, widths, counts, split, seeds, folder, arguments
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start = time.time()
-    benchmark = "five_domains" if SMOKE.value else BENCHMARK.value
-    chosen = DOMAINS.value or (["signdigits"] if SMOKE.value else None)
+    benchmark = "five_domains" if SMOKE.value and DATA.value is None else BENCHMARK.value
+    chosen = DOMAINS.value or (
+        ["signdigits"] if benchmark == "five_domains" and SMOKE.value else None
+    )
     steps = PRESETS["smoke" if SMOKE.value else PRESET.value]
     methods = ["parallel", "parallel, joint svd"] if SMOKE.value else METHOD.value
     source, domains = load_domains(benchmark, DATA.value, SIZE.value, chosen)
@@ -322,7 +348,15 @@ def main(_):
         "steps": steps, "rate": RATE.value, "l2": L2.value, "dropout": DROPOUT.value,
     }  # fmt: skip
     settings = {**arguments, "benchmark": benchmark, "size": SIZE.value, "width": WIDTH.value}
+    decathlon = benchmark == "visual_decathlon"
+    if decathlon:
+        settings["decathlon_preset"] = decathlon_data.VARIANT.value
     evaluation.keep_settings(folder, settings)
+    if decathlon and STUDY.value != "methods":
+        raise app.UsageError(
+            "--study must be 'methods' on the Visual Decathlon, whose sets are read as they are. "
+            f"Received: --study={STUDY.value}."
+        )
     common = {"split": SPLIT.value, "seeds": SEED.value, "folder": folder, "arguments": arguments}
     if STUDY.value == "trunk":
         rows = trunk_study(source, domains, WIDTHS.value, CLASSES.value, **common)
@@ -331,7 +365,8 @@ def main(_):
         if STUDY.value == "size":
             rows = size_study(trunk, domains, sorted(FRACTIONS.value), **common)
         else:
-            rows = methods_study(trunk, domains, methods, **common)
+            source = source if decathlon else None
+            rows = methods_study(trunk, domains, methods, source=source, **common)
             evaluation.show_table(means(rows), "Accuracy (per cent) and what it costs", 180)
     evaluation.show_table(rows, "Accuracy (per cent) and what it costs", 180)
     name = "results.json" if STUDY.value == "methods" else f"results_{STUDY.value}.json"

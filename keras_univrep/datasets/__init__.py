@@ -8,6 +8,7 @@ from keras_univrep.datasets.cityscapes import cityscapes
 from keras_univrep.datasets.coco_source import coco_source
 from keras_univrep.datasets.cross_domain_few_shot import cross_domain_few_shot
 from keras_univrep.datasets.decathlon_domain import DecathlonDomain
+from keras_univrep.datasets.decathlon_images import DecathlonImages
 from keras_univrep.datasets.decathlon_local import decathlon_local
 from keras_univrep.datasets.decathlon_pipeline import decathlon_pipeline
 from keras_univrep.datasets.dense_augment import dense_augment
@@ -69,6 +70,7 @@ from keras_univrep.datasets.x_learner_sources import x_learner_sources
 
 __all__ = [
     "DecathlonDomain",
+    "DecathlonImages",
     "DenseDomain",
     "DenseSequence",
     "Domain",

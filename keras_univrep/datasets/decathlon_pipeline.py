@@ -28,6 +28,7 @@ def decathlon_pipeline(
     with_names: bool = False,
     shuffle_buffer: int = 50_000,
     download: bool = False,
+    side: int | None = None,
 ) -> "Dataset":
     """Makes a tf.data pipeline over a split of a Visual Decathlon domain.
 
@@ -57,11 +58,14 @@ def decathlon_pipeline(
             which is shuffled block by block.
         download: Whether to download and prepare the domain if it is missing. All domains but
             imagenet12 come in one archive.
+        side: Side to which smaller crops are enlarged, bilinearly, in pixels, at least the crop's;
+            None for none. With 72 one network, even one that takes all domains as one batch,
+            serves every domain, as the student of li2022.
 
     Returns:
-        Dataset of (images, labels) or (images, labels, names): float32 (batch, side, side, 3) with
-        a side of 64 or 72 pixels, normalised with the domain's official mean and deviation
-        (dimensionless); int32 (batch,); string (batch,), such as b"dtd/test/000001.jpg".
+        Dataset of (images, labels) or (images, labels, names): float32 (batch, height, width, 3),
+        of 64 or 72 pixels a side or of `side`, normalised with the domain's official mean and
+        deviation (dimensionless); int32 (batch,); string (batch,), such as b"dtd/test/000001.jpg".
 
     Raises:
         ValueError: If an argument is out of range or the domain or preset unknown.
@@ -99,6 +103,11 @@ def decathlon_pipeline(
                 f"`{argument}` must be an integer of at least {least[argument]}. Received: "
                 f"{argument}={value!r}. Pass a larger integer."
             )
+    if side is not None and (not isinstance(side, int) or side < domains[name].crop_size):
+        raise ValueError(
+            f"`side` must be None or an integer of at least {domains[name].crop_size}, the side of "
+            f"the crops of '{name}'. Received: side={side!r}. Pass 72, which holds every crop."
+        )
     tf = load_tensorflow()
     source, decode = _open(_load_tensorflow_datasets(), name, split, data_dir, download)
     domain = domains[name]
@@ -113,6 +122,8 @@ def decathlon_pipeline(
         if training:
             draws = tf.random.stateless_uniform([3], seed=tf.stack([changes, position]))
         image = _prepare_image(tf, decode(example["image"]), domain, draws)
+        if side not in (None, domain.crop_size):
+            image = tf.image.resize(image, [side, side])
         label = tf.cast(example["label"], tf.int32)
         return (image, label, example["name"]) if with_names else (image, label)
 

@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from keras_univrep.datasets.decathlon_images import DecathlonImages
 from keras_univrep.datasets.domain import Domain
 from keras_univrep.datasets.pipeline import reader_dataset
-from keras_univrep.datasets.readers import make_readers, named_domains
+from keras_univrep.datasets.readers import make_readers, named_domains, sizes_of
 from keras_univrep.datasets.tensorflow_loader import load_tensorflow
 from keras_univrep.types import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+AnyDomain = Domain | DecathlonImages
+
 
 def multi_domain_pipeline(
-    domains: Mapping[str, Domain] | Sequence[Domain],
+    domains: Mapping[str, AnyDomain] | Sequence[AnyDomain],
     split: str,
     batch_size: int | Mapping[str, int],
     training: bool = False,
@@ -33,12 +36,14 @@ def multi_domain_pipeline(
     it has images and the batches of the others grow accordingly.
 
     Args:
-        domains: Dict of name to `Domain`, or a list of domains, which go by their own names.
+        domains: Dict of name to `Domain`, or a list of domains, which go by their own names. In
+            training they may be `DecathlonImages`, which are shuffled and augmented as their preset
+            says.
         split: Name of a split that every domain has.
         batch_size: Images a batch for each domain, or a dict of name to number.
         training: Whether to shuffle, repeat and augment.
-        augmentation: "crop", "crop_flip" or None; used in training only, mirrors only where
-            `Domain.flip` allows.
+        augmentation: "crop", "crop_flip", either with "_colour" after it, or None; used in training
+            only, mirrors only where `Domain.flip` allows.
         padding: Largest shift of the crop in pixels; None for an eighth of each side.
         seed: Integer from 0.
         first_step: Step to begin at, in training: how a resumed training finds its place.
@@ -60,13 +65,28 @@ def multi_domain_pipeline(
     >>> {name: tuple(batch.shape) for name, batch in images.items()}
     {'eurosat': (8, 32, 32, 3), 'letters': (8, 32, 32, 3)}
     """
-    domains = named_domains(domains)
-    readers = make_readers(domains, split, batch_size, training, augmentation, padding, seed)
+    domains = named_domains(domains, (Domain, DecathlonImages))
+    streamed = {name: d for name, d in domains.items() if isinstance(d, DecathlonImages)}
+    if streamed and not (training and augmentation == "crop_flip" and padding is None):
+        raise ValueError(
+            "Domains of the Visual Decathlon must be trained on, augmented as their preset says. "
+            f"Received: training={training}, augmentation={augmentation!r}, padding={padding}, and "
+            f"{list(streamed)}. Leave out `augmentation` and `padding`; evaluate with "
+            "`evaluation.domain_accuracy`."
+        )
+    sizes = sizes_of(domains, batch_size)
+    stored = {name: domain for name, domain in domains.items() if isinstance(domain, Domain)}
     tf = load_tensorflow()
-    parts = {
-        name: reader_dataset(reader, domains[name].image_shape, first_step)
-        for name, reader in readers.items()
-    }
+    parts = {}
+    if stored:
+        own = {name: sizes[name] for name in stored}
+        readers = make_readers(stored, split, own, training, augmentation, padding, seed)
+        parts = {
+            name: reader_dataset(reader, stored[name].image_shape, first_step)
+            for name, reader in readers.items()
+        }
+    for name, domain in streamed.items():
+        parts[name] = domain.batches(split, sizes[name], True, seed, first_step)
 
     def regroup(
         batch: dict[str, tuple[Tensor, Tensor]],

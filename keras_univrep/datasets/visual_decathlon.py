@@ -68,7 +68,7 @@ def visual_decathlon(preset: str = "rebuffi2018") -> dict[str, DecathlonDomain]:
     Differences:
         Each preset is what the paper's code does; both papers say only that images have roughly 72
         pixels. In li2022 the student, not its teachers, sees the crops of 64 pixels enlarged to 72
-        wherever imagenet12 is among the domains: the student's first layer may do so.
+        wherever imagenet12 is among the domains: `DecathlonImages(name, "li2022", side=72)`.
 
     Args:
         preset: "rebuffi2018" or "li2022".

@@ -2,6 +2,7 @@
 
 from keras_univrep.evaluation.combine_features import combine_features
 from keras_univrep.evaluation.comparison_table import comparison_table
+from keras_univrep.evaluation.decathlon_predictions import decathlon_predictions
 from keras_univrep.evaluation.decathlon_submission import (
     score_decathlon_submission,
     write_decathlon_submission,
@@ -20,6 +21,7 @@ __all__ = [
     "SOURCE_METRICS",
     "combine_features",
     "comparison_table",
+    "decathlon_predictions",
     "domain_accuracy",
     "domain_features",
     "evaluate_episodes",

@@ -6,6 +6,7 @@ from tests import turns
 
 # What compiles many programs and runs each a few times is for PyTorch, which compiles none.
 MANY_PROGRAMS = (
+    "test_decathlon_data",
     "test_few_shot_data",
     "test_meta_test",
     "test_omni_regression",
