@@ -38,7 +38,7 @@ from keras_univrep import (
     metrics,
     models,
     plotting,
-)
+)  # fmt: skip
 from keras_univrep.callbacks import ProgressBar
 
 BACKBONES = {
@@ -51,6 +51,9 @@ LAYERS = {
     "mtan": ("bottleneck", "features"),
     **dict.fromkeys(("hrnet18", "pad_net", "mti_net"), ("scale1", "scale2", "scale3", "scale4")),
 }
+# Where the trunk ends; MTAN's tasks look into all of it.
+SHARED = {name: ["features"] if "features" in maps else list(maps)
+          for name, maps in LAYERS.items() if name != "mtan"}  # fmt: skip
 SINGLE = {"mtan": "segnet", "pad_net": "hrnet18", "mti_net": "hrnet18"}
 TABLE = ["uniform", "uncertainty", "dwa", "imtl_l", "URL", "URL+uncertainty"]
 # What the table shows of each task, and whether less is better; the first counts in Delta_MTL.
@@ -92,6 +95,11 @@ SEED = flags.DEFINE_multi_integer("seed", [0], "Seeds of everything; may repeat.
 # Output
 PICTURES = flags.DEFINE_integer("pictures", 3, "Test images to draw.")
 OUTPUT = flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
+COSINES = flags.DEFINE_boolean(
+    "log_cosines",
+    False,
+    "Log and draw the cosines of gradients of every method, for a pass a task.",
+)
 SMOKE = flags.DEFINE_boolean("smoke", False, "A minute-long run that shows that all works.")
 
 
@@ -193,9 +201,8 @@ def train(build, balancer, domain, settings, folder, title, seed, tasks):
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
     network, trained = build()
-    balancer = balancers.get(balancer)
-    # Where the balancer compares gradients anyway, their cosines cost nothing.
-    model = models.MultiTaskModel(trained, log_cosines=balancer.needs_gradients)
+    ends, logs = SHARED.get(settings["backbone"]), settings["log_cosines"] and len(tasks) > 1
+    model = multi_task_model(trained, balancer, ends, logs)
     model.compile(
         adam(settings["rate"], settings["steps"]), task_losses(tasks), balancer=balancer,
         # On processors XLA's convolutions are several times slower than TensorFlow's own.
@@ -206,6 +213,15 @@ def train(build, balancer, domain, settings, folder, title, seed, tasks):
     return network, settle(network, domain, tasks, folder, settings["batch"])
 
 
+def multi_task_model(trained, balancer, ends, log_cosines):
+    """Returns the model that trains a network, or a distiller, whose trunk ends at some layers."""
+    balancer = balancers.get(balancer)
+    # Where the balancer compares gradients anyway, their cosines cost nothing.
+    logs = log_cosines or balancer.needs_gradients
+    shared = ends if balancer.needs_representation else None
+    return models.MultiTaskModel(trained, shared=shared, log_cosines=logs)
+
+
 def draw_conflict(folder, title):
     """Draws the cosines between gradients, where they were logged."""
     with open(folder / "training" / "history.csv", newline="") as file:
@@ -213,12 +229,11 @@ def draw_conflict(folder, title):
     pairs = {
         name.removesuffix("_cosine").replace("_", " and "): [float(row[name]) for row in rows]
         for name in rows[0]
-        if name.endswith("_cosine")
+        if name.endswith("_cosine") and not name.startswith("val_")  # which Keras leaves empty
     }
     if pairs:
-        plotting.plot_gradient_conflict(
-            folder / "conflict.png", pairs, x_label="epoch", title=title
-        )
+        path = folder / "conflict.png"
+        plotting.plot_gradient_conflict(path, pairs, x_label="epoch", title=title)
 
 
 def distilled(network, teachers, predictions, settings):
@@ -331,27 +346,29 @@ def draw(domain, networks, teachers, count, path):
     )  # fmt: skip
 
 
-def check_methods(methods):
-    """Raises an error for a method that there is not."""
-    for method in methods:
-        if method not in ("URL", "BAM"):
-            goal, _, balancer = method.rpartition("+")
-            try:
-                balancers.get(balancer)
-            except ValueError as error:
-                raise app.UsageError(f"--method={method}: {error}") from error
-            if goal not in ("", "URL", "BAM"):
-                raise app.UsageError(
-                    f"--method must be a balancer, URL, BAM, or URL+ and a balancer. "
-                    f"Received: {method}."
-                )
+def check_methods(methods, with_ends=tuple(SHARED)):
+    """Raises an error for a method that there is not, or not with the backbone."""
+    for method in set(methods) - {"URL", "BAM"}:
+        goal, _, balancer = method.rpartition("+")
+        try:
+            balancer = balancers.get(balancer)
+        except ValueError as error:
+            raise app.UsageError(f"--method={method}: {error}") from error
+        if goal not in ("", "URL", "BAM"):
+            raise app.UsageError(
+                f"--method must be a balancer, URL, BAM, or URL+ and one. Received: {method}."
+            )
+        if balancer.needs_representation and (goal == "BAM" or BACKBONE.value not in with_ends):
+            raise app.UsageError(
+                f"--method={method} needs a trunk that no task goes around, and no BAM. Received: "
+                f"--backbone={BACKBONE.value}. Take one of {list(with_ends)}, or mgda."
+            )
 
 
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    start = time.time()
-    smoke = SMOKE.value
-    methods = ["URL"] if smoke else METHOD.value
+    start, smoke = time.time(), SMOKE.value
+    methods = ["URL"] if smoke and not METHOD.present else METHOD.value
     check_methods(methods)
     settings = dict(PRESETS["smoke" if smoke else PRESET.value])
     settings |= {
@@ -361,8 +378,8 @@ def main(_):
         "distillation": DISTILLATION.value,
     }  # fmt: skip
     folder = pathlib.Path(OUTPUT.value)
-    folder.mkdir(parents=True, exist_ok=True)
     evaluation.keep_settings(folder, settings)
+    settings["log_cosines"] = COSINES.value  # Whatever the folder's networks logged so far.
     domain = load(LAYOUT.value, DATA.value, CACHE.value, settings["size"], smoke)
     tables = {"validation": [], "test": []}
     for seed in SEED.value:

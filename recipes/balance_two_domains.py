@@ -28,7 +28,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_univrep import backbones, balancers, datasets, evaluation, metrics, models, plotting
+from keras_univrep import backbones, datasets, evaluation, metrics, models, plotting
 from keras_univrep.callbacks import ProgressBar
 
 # The flags of `balance_nyu` are this program's, too.
@@ -148,8 +148,11 @@ def train(make, balancer, domains, chosen, settings, folder, title, seed):
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
     network, trained = make()
-    balancer = balancers.get(balancer)
-    model = models.MultiTaskModel(trained, log_cosines=balancer.needs_gradients)
+    # Each domain has a part of each map.
+    ends = [f"{end}_{of}" for end in balance_nyu.SHARED.get(settings["backbone"], ())
+            for of in domains]  # fmt: skip
+    logs = settings["log_cosines"] and len(chosen) > 1
+    model = balance_nyu.multi_task_model(trained, balancer, ends, logs)
     tasks = {task: tasks_of(domains)[task] for task in chosen}
     model.compile(
         balance_nyu.adam(settings["rate"], settings["steps"]),
@@ -267,8 +270,9 @@ def draw(domains, networks, teachers, count, folder):
 def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start, smoke = time.time(), balance_nyu.SMOKE.value
-    methods = ["URL"] if smoke else balance_nyu.METHOD.value
-    balance_nyu.check_methods(methods)
+    given = balance_nyu.METHOD
+    methods = ["URL"] if smoke and not given.present else given.value
+    balance_nyu.check_methods(methods, with_ends=["segnet"])
     if any(method.startswith("BAM") for method in methods):
         raise app.UsageError("--method must be a balancer, URL, or URL+ and a balancer here.")
     settings = dict(balance_nyu.PRESETS["smoke" if smoke else balance_nyu.PRESET.value])
@@ -284,6 +288,7 @@ def main(_):
     }
     folder = pathlib.Path(balance_nyu.OUTPUT.value)
     evaluation.keep_settings(folder, settings)
+    settings["log_cosines"] = balance_nyu.COSINES.value
     domains = load(settings, smoke)
     tables = {"validation": [], "test": []}
     seeds = balance_nyu.SEED.value

@@ -66,6 +66,11 @@ class Balancer:
         """Number of tasks."""
         return len(self.tasks)
 
+    @property
+    def needs_representation(self) -> bool:
+        """Whether its own scope is the representation, whose end must be known then."""
+        return self.needs_gradients and self.scope.startswith("representation")
+
     def build(self, tasks: Sequence[str] | int) -> None:
         names = tuple(map(str, range(tasks))) if isinstance(tasks, int) else tuple(tasks)
         if self.built:

@@ -37,13 +37,14 @@ class TaskParts:
                 f"Received: shared={shared!r}. Leave it out."
             )
         if isinstance(shared, (str, list, tuple)):
-            if not functional:
+            if not (functional or hasattr(network, "split")):
                 raise ValueError(
                     "Names of shared layers need a functional network. Received: "
                     f"shared={shared!r} with {type(network).__name__}. Pass a predicate of "
                     "variables, or the trunk as `network` and the `heads`."
                 )
-            self._trunk, self._heads = _cut(network, shared)
+            split = network.split(shared) if hasattr(network, "split") else cut(network, shared)
+            self._trunk, self._heads = split
         self.told = getattr(network, "shared_variables", None) is not None
         if heads is None and shared is None and not (functional or self.told):
             raise ValueError(
@@ -145,7 +146,7 @@ def _task_names(
     return tuple(tasks) if tasks is not None else found
 
 
-def _cut(network: keras.Model, shared: str | Sequence[str]) -> tuple[keras.Model, keras.Model]:
+def cut(network: keras.Model, shared: str | Sequence[str]) -> tuple[keras.Model, keras.Model]:
     """The network up to the outputs of the named layers, and from there on."""
     names = [shared] if isinstance(shared, str) else list(shared)
     layers = [network.get_layer(name) for name in names]

@@ -9,7 +9,8 @@ from keras import ops
 from keras_univrep import backend, losses
 from keras_univrep.layers import AlignmentAdapter
 from keras_univrep.models._levels import resized
-from keras_univrep.models._task_parts import TaskParts
+from keras_univrep.models._task_parts import TaskParts, cut
+from keras_univrep.models._taught_trunk import TaughtTrunk
 from keras_univrep.models._teaching import per_domain
 from keras_univrep.types import Shape, Tensor
 
@@ -216,6 +217,22 @@ class DenseDistiller(keras.Model):
         if not training:
             return self.network(inputs, training=False)
         maps, outputs = self._views.student(inputs, training=True)
+        for term in self.terms(inputs, maps, outputs):
+            # Keras divides what is added by the replicas, as it has divided each term.
+            self.add_loss(backend.whole(term))
+        return outputs
+
+    def terms(
+        self, inputs: Any, maps: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """Returns what the equation adds for each task with a teacher, scalars.
+
+        Args:
+            inputs: What the network takes.
+            maps: The student's maps by the name of their layer, (batch, height, width, channels).
+            outputs: Outputs of the network by task.
+        """
+        found = []
         numbered = iter(self.alignment_adapters)
         for task, teacher in zip(self.taught, self._views.teachers, strict=True):
             seen = inputs[self.inputs_of[task]] if self.inputs_of else inputs
@@ -235,9 +252,20 @@ class DenseDistiller(keras.Model):
                 value = self.prediction_loss[task](answer, outputs[task])
                 terms.append(self.prediction_weight[task] * value)
             if terms:
-                # Keras divides what is added by the replicas, as it has divided each term.
-                self.add_loss(backend.whole(sum(terms)))  # li2022 eq. 3
-        return outputs
+                found.append(sum(terms))  # li2022 eq. 3
+        return found
+
+    def split(self, shared: Any) -> tuple[keras.Model, keras.Model]:
+        """Returns the network up to the named layers, with the teachers, and from there on.
+
+        Args:
+            shared: Names of the last shared layers, as for `MultiTaskModel`.
+
+        Raises:
+            ValueError: If predictions are compared, or maps that come after these layers.
+        """
+        trunk, heads = cut(self.network, shared)
+        return TaughtTrunk(self, trunk), heads
 
     def _teacher_names(self, task: str) -> tuple[str, ...]:
         if isinstance(self.teacher_layers, str):

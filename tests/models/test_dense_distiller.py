@@ -222,3 +222,34 @@ def test_teacher_must_know_its_task() -> None:
         DenseDistiller(network(TASKS), {"depth": keras.Sequential()})
     with pytest.raises(ValueError, match="must be one of"):
         DenseDistiller.preset("printed", network(TASKS), teachers())
+
+
+@pytest.mark.parametrize("balancer", ["uniform", "imtl_g"])
+def test_a_step_on_the_representation_is_the_same_step(balancer: str) -> None:
+    """Uniform weights give the step of the whole network, the terms of distillation with it."""
+    found = []
+    for shared, on in ((None, "shared"), ("features", "representation")):
+        keras.utils.set_random_seed(0)
+        student = DenseDistiller(network(TASKS), teachers())
+        model = MultiTaskModel(student, shared=shared, log_cosines=True)
+        model.compile(keras.optimizers.SGD(0.1), "mse", balancer=balancer, on=on)
+        before = [ops.convert_to_numpy(v).copy() for v in student.trainable_variables]
+        logs = model.train_on_batch(X, Y, return_dict=True)
+        after = [ops.convert_to_numpy(v) for v in student.trainable_variables]
+        assert all(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
+        found.append((float(logs["loss"]), after))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    if balancer == "uniform":
+        for a, b in zip(found[0][1], found[1][1], strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_compared_must_come_before_the_cut() -> None:
+    late = DenseDistiller(network(TASKS), teachers())
+    with pytest.raises(ValueError, match="before the end of the trunk"):
+        MultiTaskModel(late, shared="bottleneck")
+    told = DenseDistiller(
+        network(TASKS), teachers(), prediction_loss={"edges": keras.losses.MeanAbsoluteError()}
+    )
+    with pytest.raises(ValueError, match=r"prediction losses for \['edges'\]"):
+        MultiTaskModel(told, shared="features")

@@ -63,6 +63,7 @@ def test_famo_waits_for_the_step_of_accumulated_gradients() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_without_targets_does_no_harm(name: str) -> None:
+    keras.utils.set_random_seed(0)
     images = keras.Input((4, 4, 3))
     features = keras.layers.Conv2D(4, 3, padding="same", name="trunk")(images)
     channels = {"depth": 1, "segmentation": 3}
@@ -82,7 +83,8 @@ def test_a_task_without_targets_does_no_harm(name: str) -> None:
     logs = model.train_on_batch(x, {"depth": empty + 1, "segmentation": labels}, return_dict=True)
     assert all(np.isfinite(float(value)) for value in logs.values())
     assert all(np.all(np.isfinite(numpy(v))) for v in model.weights if "float" in v.dtype)
-    assert np.abs(numpy(model.network.get_layer("depth").kernel) - before["depth"]).max() > 1e-5
+    if not name.startswith("mgda"):  # Where a corner may be the answer.
+        assert np.abs(numpy(model.network.get_layer("depth").kernel) - before["depth"]).max() > 1e-5
     assert not numpy(model.broken).any()
 
 

@@ -12,7 +12,13 @@ run = runner("balance_nyu")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    return folder, run(folder, must_succeed=True)
+    return folder, run(folder, "--log_cosines", must_succeed=True)
+
+
+def test_cosines_are_drawn_for_any_method_if_asked_for(finished):
+    folder, _ = finished
+    assert (folder / "seed0" / "URL" / "conflict.png").stat().st_size > 1000
+    assert not list(folder.glob("seed0/stl_*/conflict.png"))
 
 
 def test_smoke_leaves_the_tables_and_a_picture(finished):
@@ -65,3 +71,18 @@ def test_unknown_methods_are_named_with_the_known_ones(tmp_path):
     process = run(tmp_path, "--nosmoke", "--method=magic")
     assert process.returncode != 0
     assert "magic" in process.stderr and "pcgrad" in process.stderr
+
+
+def test_balancers_of_gradients_and_of_the_representation_run(tmp_path):
+    methods = ("pcgrad", "mgda_ub", "URL+mgda_ub", "BAM")
+    run(tmp_path, *(f"--method={method}" for method in methods), must_succeed=True)
+    table = json.loads((tmp_path / "results.json").read_text())["table"]
+    assert [row["method"] for row in table] == ["STL", *methods]
+    assert (tmp_path / "seed0" / "URL_mgda_ub" / "conflict.png").stat().st_size > 1000
+    assert not (tmp_path / "seed0" / "BAM" / "conflict.png").exists()
+
+
+def test_a_method_that_the_backbone_does_not_allow_is_refused_at_once(tmp_path):
+    process = run(tmp_path, "--backbone=mtan", "--method=URL+mgda_ub")
+    assert process.returncode != 0 and not any(tmp_path.iterdir())
+    assert "mgda_ub" in process.stderr and "segnet" in process.stderr
