@@ -5,12 +5,17 @@ from typing import Any
 
 import keras
 
-from keras_univrep.backbones import ResNet18, ResNet26
-from keras_univrep.layers import ParallelAdapter, SeriesAdapter
+from keras_univrep.backbones import AdaptedBackbone, ResNet18, ResNet26
+from keras_univrep.layers import DomainCopy, ParallelAdapter, SeriesAdapter
+from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.models import MultiDomainModel
 
 # Of each weight: the variable, the name in a state dictionary, and how the axes go.
 Pair = tuple[Any, str]
+
+
+class UnsuitableError(Exception):
+    """Says what a network must have to be one of a repository's."""
 
 
 def _normalization(layer: Any, name: str) -> Iterator[Pair]:
@@ -25,40 +30,71 @@ def _dense(layer: Any, name: str) -> Iterator[Pair]:
     yield layer.bias, f"{name}.bias"
 
 
-def _parts(layer: Any) -> list[Any]:
-    """The parts of each domain; one where the domains share it."""
-    return list(getattr(layer, "parts", [layer]))
+class _Parts:
+    """The trunk of a network for several domains, and what each domain has of its own in it."""
+
+    def __init__(self, model: MultiDomainModel, end_activation: bool) -> None:
+        backbone = model.backbone
+        # Banks of an AdaptedBackbone stand for the layers of its trunk.
+        banks = backbone.banks.values() if isinstance(backbone, AdaptedBackbone) else ()
+        self.banks = {id(bank.layer): bank for bank in banks}
+        self.trunk: ResNet26 = backbone.trunk if self.banks else backbone
+        if self.trunk.end_activation != end_activation:
+            raise UnsuitableError(
+                f"end_activation={end_activation}, not {self.trunk.end_activation}"
+            )
+        if self.trunk.pooling is None:
+            raise UnsuitableError("pooling='avg', not None")
+
+    def convolution(self, unit: Any) -> tuple[Any, Any]:
+        """The convolution that domains share, and the bank of their adapters, if any."""
+        layer = self.banks.get(id(unit.convolution), unit.convolution)
+        return (layer.layer, layer) if isinstance(layer, DomainBank) else (layer, None)
+
+    def normalization(self, layer: Any, domain: str) -> Any:
+        """The batch normalisation of a domain, which it may share."""
+        layer = self.banks.get(id(layer), layer)
+        return layer.part(domain) if isinstance(layer, DomainBank) else layer
 
 
 def residual_adapters(model: MultiDomainModel) -> Iterator[Pair]:
     """Of github.com/srebuffi/residual_adapters: normalisations of each task behind every unit."""
-    network: ResNet26 = model.backbone
+    parts = _Parts(model, end_activation=True)
+    network = parts.trunk
     units = [(network.stem, "pre_layers_conv")]
     for number, block in enumerate(network.blocks):
         place = f"layer{number // 4 + 1}.{number % 4}"
         units += [(block.unit1, f"{place}.conv1"), (block.unit2, f"{place}.conv2.1")]
+    kinds = {place: type(parts.convolution(unit)[1]) for unit, place in units}
+    first = {kind for place, kind in kinds.items() if place.endswith(".conv1")}
+    others = {kind for place, kind in kinds.items() if not place.endswith(".conv1")}
+    if len(first) > 1 or len(others) > 1 or not first <= others | {type(None)}:
+        raise UnsuitableError("adapters at all convolutions, or at the stem and half of the others")
+    if not others <= {ParallelAdapter, SeriesAdapter, type(None)}:
+        raise UnsuitableError("parallel, series or no adapters")
     for unit, place in units:
-        convolution = unit.convolution
-        adapted = isinstance(convolution, (ParallelAdapter, SeriesAdapter))
-        yield (convolution.layer if adapted else convolution).kernel, f"{place}.conv.weight"
-        for task, part in enumerate(_parts(unit.normalization)):
+        layer, bank = parts.convolution(unit)
+        yield layer.kernel, f"{place}.conv.weight"
+        for task, domain in enumerate(model.domains):
             name = f"{place}.bns.{task}"
-            if isinstance(convolution, ParallelAdapter):
-                yield convolution.parts[task].kernel, f"{place}.parallel_conv.{task}.conv.weight"
-            if isinstance(convolution, SeriesAdapter):
-                yield convolution.parts[task].kernel, f"{name}.0.conv.1.weight"
-                yield from _normalization(convolution.parts[task].normalization, f"{name}.0.conv.0")
+            if isinstance(bank, ParallelAdapter):
+                yield bank.part(domain).kernel, f"{place}.parallel_conv.{task}.conv.weight"
+            if isinstance(bank, SeriesAdapter):
+                yield bank.part(domain).kernel, f"{name}.0.conv.1.weight"
+                yield from _normalization(bank.part(domain).normalization, f"{name}.0.conv.0")
                 name = f"{name}.1"
-            yield from _normalization(part, name)
-    for task, part in enumerate(_parts(network.end_normalization)):
-        yield from _normalization(part, f"end_bns.{task}.0")
+            yield from _normalization(parts.normalization(unit.normalization, domain), name)
+    for task, domain in enumerate(model.domains):
+        end = parts.normalization(network.end_normalization, domain)
+        yield from _normalization(end, f"end_bns.{task}.0")
     for task, head in enumerate(model.heads):
         yield from _dense(head, f"linears.{task}")
 
 
 def universal_representations(model: MultiDomainModel) -> Iterator[Pair]:
     """Of VisualDecathlon in github.com/VICO-UoE/UniversalRepresentations: all is shared."""
-    network: ResNet26 = model.backbone
+    parts = _Parts(model, end_activation=False)
+    network = parts.trunk
     units = [(network.stem, "conv1", "bn1")]
     for number, block in enumerate(network.blocks):
         place = f"layer{number // 4 + 1}.{number % 4}"
@@ -92,6 +128,24 @@ NAMES = {
     "universal_representations": universal_representations,
     "url": url_resnet18,
 }
+
+
+def all_pairs(model: keras.Model, source: str) -> list[Pair]:
+    """The pairs of a network of ours, all weights of which have a place among them."""
+    try:
+        pairs = list(NAMES[source](model))
+    except AttributeError as error:
+        raise UnsuitableError("another architecture") from error
+    placed = {id(weight) for weight, _ in pairs}
+    # Copies of each domain stand for the layer that they were copied from.
+    banks = getattr(getattr(model, "backbone", None), "banks", {}).values()
+    copied = [bank.layer for bank in banks if isinstance(bank, DomainCopy)]
+    placed |= {id(weight) for layer in copied for weight in layer.weights}
+    left = [weight.path for weight in model.weights if id(weight) not in placed]
+    if left:
+        raise UnsuitableError(f"no weights such as {left[0]!r}, which have no place there")
+    return pairs
+
 
 # What checkpoints have beside the weights of a network, and why it is left out.
 _COUNTS = {r"(.*\.)?num_batches_tracked": "the output depends on no count of batches"}

@@ -4,14 +4,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_univrep.conversion._torch_names import NAMES
+from keras_univrep.conversion._torch_names import NAMES, UnsuitableError, all_pairs
 
 
 def to_torch(model: keras.Model, source: str) -> dict[str, np.ndarray]:
     """Returns a network's weights as a state dictionary of one of the papers' repositories.
 
     Args:
-        model: What `from_torch` gives for the source, or a network of the same kind.
+        model: What `from_torch` gives for the source, or a network of the same kind; of
+            "residual_adapters" also an `AdaptedBackbone` over a `ResNet26`, such as the shipped
+            `UniversalResNet26("vdd")`. What domains share is written for each of them.
         source: As for `from_torch`.
 
     Returns:
@@ -20,7 +22,8 @@ def to_torch(model: keras.Model, source: str) -> dict[str, np.ndarray]:
         of batches, which no output depends on, are not there.
 
     Raises:
-        ValueError: If the source is unknown, or the network is of another kind.
+        ValueError: If the source is unknown, or the network is of another kind: has another
+            architecture, or weights that have no place there.
 
     Example:
         >>> from keras_univrep.backbones import ResNet18
@@ -35,11 +38,11 @@ def to_torch(model: keras.Model, source: str) -> dict[str, np.ndarray]:
             "these."
         )
     try:
-        pairs = list(NAMES[source](model))
-    except AttributeError as error:
+        pairs = all_pairs(model, source)
+    except UnsuitableError as error:
         raise ValueError(
-            f"`model` must be a network that {source!r} has, as `from_torch` builds it. Received: "
-            f"{type(model).__name__} {model.name!r}. Choose another `source`."
+            f"`model` must be a network that {source!r} has, as `from_torch` builds it: with "
+            f"{error}. Received: {type(model).__name__} {model.name!r}. Choose another `source`."
         ) from error
     return {name: _to_torch(ops.convert_to_numpy(variable), name) for variable, name in pairs}
 

@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_univrep.applications import UniversalResNet26
+from keras_univrep.backbones import AdaptedBackbone, ResNet18, ResNet26
 from keras_univrep.conversion import from_torch, to_torch
+from keras_univrep.models import MultiDomainModel
 
 WRITER = pathlib.Path(__file__).parent / "torch_networks.py"
 KINDS = ["normal", "parallel", "half", "series", "shared", "single", "url"]
@@ -123,6 +126,96 @@ def test_no_part_of_urls_classifiers_but_those_that_there_are_is_left_out(files)
     for name in ("cls_fn.bogus", "cls_fn.weight.0", "cls_fns.0.weight"):
         with pytest.raises(ValueError, match=f"1 unused.*{name}"):
             from_torch({**state, name: np.ones(3)}, "url")
+
+
+CLASSES = {"photo": 3, "sketch": 4}
+
+
+def adapted(
+    adapter: str | None = "parallel", placement: Any = "all", normalization: str = "domain",
+    domains: tuple[str, ...] = ("photo", "sketch"), **trunk: Any,
+) -> MultiDomainModel:  # fmt: skip
+    """A frozen trunk with parts of each domain, as the shipped networks are."""
+    backbone = AdaptedBackbone(
+        ResNet26(width=0.0625, **trunk), domains, adapter, placement, normalization
+    )
+    return MultiDomainModel(backbone, CLASSES)
+
+
+def own(adapter: str | None = "parallel", **options: Any) -> MultiDomainModel:
+    """A network whose backbone knows the domains by itself."""
+    named = adapter is not None or options.get("normalization") == "domain"
+    network = ResNet26(list(CLASSES) if named else None, adapter, width=0.0625, **options)
+    return MultiDomainModel(network, CLASSES)
+
+
+def draw(model: keras.Model) -> None:
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        shape, positive = tuple(variable.shape), "variance" in variable.path
+        scale = 1.0 / np.sqrt(np.prod(shape[:-1])) if len(shape) > 1 else 0.2
+        variable.assign(scale * rng.normal(size=shape) ** (2 if positive else 1) + 0.5 * positive)
+
+
+def logits(model: keras.Model, domain: str) -> np.ndarray:
+    images = np.random.default_rng(1).normal(size=(2, 16, 16, 3)).astype("float32")
+    return ops.convert_to_numpy(model(images, domain=domain, training=False))
+
+
+def check_there_and_back(model: MultiDomainModel, source: str) -> None:
+    again = from_torch(to_torch(model, source), source, model.domains)
+    for name in model.domains:
+        expected = logits(model, name)
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_allclose(logits(again, name), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        adapted,
+        lambda: adapted("series"),
+        lambda: adapted("parallel", ["stem", ".*unit2/convolution"]),
+        lambda: adapted(None),
+        lambda: adapted(normalization="shared"),
+        lambda: adapted(domains=("sketch", "photo")),
+        lambda: own(normalization="shared"),
+        lambda: own(None),
+    ],
+)
+def test_networks_with_parts_of_each_domain_go_to_residual_adapters_and_back(make) -> None:
+    model = make()
+    draw(model)
+    check_there_and_back(model, "residual_adapters")
+
+
+@pytest.mark.slow
+def test_the_shipped_network_goes_to_residual_adapters_and_back() -> None:
+    check_there_and_back(UniversalResNet26("vdd"), "residual_adapters")
+
+
+@pytest.mark.parametrize(
+    "source, make, message",
+    [
+        ("universal_representations", lambda: own(None), "end_activation=False, not True"),
+        ("residual_adapters", lambda: own(None, end_activation=False), "end_activation=True"),
+        ("residual_adapters", lambda: own(None, pooling=None), "pooling='avg', not None"),
+        ("residual_adapters", lambda: own(placement="stem"), "at the stem and half"),
+        ("residual_adapters", lambda: own(placement="late"), "at the stem and half"),
+        ("residual_adapters", lambda: own(placement="half"), "at the stem and half"),
+        ("residual_adapters", lambda: adapted("piggyback"), "parallel, series or no adapters"),
+        ("residual_adapters", lambda: adapted("copy"), "parallel, series or no adapters"),
+        (
+            "residual_adapters",
+            lambda: adapted(domains=("photo", "sketch", "other")),
+            "no weights such as .*other",
+        ),
+        ("residual_adapters", lambda: ResNet18(width=0.0625), "another architecture"),
+    ],
+)
+def test_a_network_that_a_repository_does_not_have_is_not_written(source, make, message) -> None:
+    with pytest.raises(ValueError, match=f"{message}.*Choose another `source`"):
+        to_torch(make(), source)
 
 
 def test_wrong_sources_and_domains_are_refused(files) -> None:
