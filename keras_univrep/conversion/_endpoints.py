@@ -38,7 +38,8 @@ def endpoints(
         # One pass of the trunk answers for all.
         images, x = _images(size, _channels(model), preprocess)
         features = model.features(x, names[0], training=False)
-        own[FEATURES] = keras.Model(images, {FEATURES: features})
+        # A domain of this name answers with the features too, beside its logits.
+        own.setdefault(FEATURES, keras.Model(images, {FEATURES: features}))
         logits = {name: model.classify(features, name) for name in names}
     own[DEFAULT] = keras.Model(images, logits)
     return own

@@ -1,7 +1,7 @@
 """Writes ONNX files that hold each weight once; runs on TensorFlow."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import keras
@@ -20,7 +20,9 @@ def write_onnx(model: keras.Model, path: pathlib.Path) -> None:
     import onnx
 
     weights = [w for w in model.weights if keras.backend.is_float_dtype(w.dtype)]
-    names = [f"weight{number}" for number in range(len(weights))]
+    # Inputs, outputs and weights of a graph have names of one space.
+    entry = _free("images", model.output)
+    names = [_free(f"weight{number}", model.output) for number in range(len(weights))]
     inputs = [
         keras.Input(batch_shape=w.shape, dtype=w.dtype, name=name)
         for w, name in zip(weights, names, strict=True)
@@ -29,7 +31,7 @@ def write_onnx(model: keras.Model, path: pathlib.Path) -> None:
     given = keras.Model([images, *inputs], _WithWeights(model, weights)([images, *inputs]))
     spec = [
         keras.InputSpec(shape=x.shape, dtype=x.dtype, name=name)
-        for x, name in zip(given.inputs, ["images", *names], strict=True)
+        for x, name in zip(given.inputs, [entry, *names], strict=True)
     ]
     given.export(str(path), format="onnx", input_signature=[spec], verbose=False)
     proto = onnx.load(path)
@@ -44,6 +46,13 @@ def write_onnx(model: keras.Model, path: pathlib.Path) -> None:
         if name in used
     )
     path.write_bytes(proto.SerializeToString())
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """A name that no output has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 class _WithWeights(keras.layers.Layer):

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_univrep.conversion._endpoints import Statistics
+from keras_univrep.conversion._endpoints import DEFAULT, Statistics
 from keras_univrep.conversion._files import SUFFIXES, write
 from keras_univrep.layers.domain_names import check_domain
 from keras_univrep.models import MultiDomainModel
@@ -44,6 +44,7 @@ def export(
     | "litert" | the same | the same |
     | "onnx" | one graph | the logits of each domain by its name |
 
+    The input is called "images"; in an ONNX graph, of which a domain has that name, "images_".
     ONNX Runtime computes all outputs of a graph whichever are asked for: for one domain write a
     file of its own. LiteRT adds adapters to the trunk in every call: `fused` is faster there.
 
@@ -87,6 +88,11 @@ def export(
         domains = model.domains if domains is None else tuple(domains)
         for name in domains:
             check_domain(name, model.domains, model.name)
+        if DEFAULT in domains and format != "onnx":
+            raise ValueError(
+                f"A domain must not have the name of the signature of all, {DEFAULT!r}. Received: "
+                f"domains={list(domains)}. Rename it: `model.rename_domain({DEFAULT!r}, name)`."
+            )
         _check_preprocess(preprocess, domains)
     elif fused or domains is not None or isinstance(preprocess, Mapping):
         raise ValueError(

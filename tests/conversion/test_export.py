@@ -30,7 +30,8 @@ if kind == "onnx":
     import onnxruntime
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
-    answers = {"serving_default": dict(zip(names, session.run(names, {"images": images})))}
+    (entry,) = [argument.name for argument in session.get_inputs()]
+    answers = {"serving_default": dict(zip(names, session.run(names, {entry: images})))}
 else:
     import tensorflow as tf
     if kind == "litert":
@@ -54,7 +55,7 @@ print(json.dumps({"outputs": outputs, "errors": errors,
 """
 
 
-def network(adapted: bool, width: int = 1) -> MultiDomainModel:
+def network(adapted: bool, width: int = 1, classes: dict[str, int] = CLASSES) -> MultiDomainModel:
     """A network whose outputs depend on every weight of it."""
     keras.utils.set_random_seed(0)
     images = keras.Input((None, None, 3))
@@ -63,7 +64,7 @@ def network(adapted: bool, width: int = 1) -> MultiDomainModel:
     x = keras.layers.Conv2D(16 * width, 3, padding="same", use_bias=False)(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
     trunk = keras.Model(images, x)
-    model = MultiDomainModel(AdaptedBackbone(trunk, list(CLASSES)) if adapted else trunk, CLASSES)
+    model = MultiDomainModel(AdaptedBackbone(trunk, list(classes)) if adapted else trunk, classes)
     rng = np.random.default_rng(1)
     for variable in model.variables:
         value = ops.convert_to_numpy(variable)
@@ -131,6 +132,25 @@ def test_other_formats_answer_the_same_and_hold_the_trunk_once(
     assert outputs["serving_default"] == sorted(CLASSES)
     assert kind == "onnx" or adapted or outputs["features"] == ["features"]
     assert path.stat().st_size < 1.25 * 4 * model.count_params()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, name", [("onnx", "a.onnx"), ("tf_saved_model", "a")])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_domains_may_have_the_names_of_inputs_outputs_and_weights(
+    adapted, kind, name, tmp_path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    names = ["images", "features", "weight0", "logits"]
+    model = network(adapted, classes=dict.fromkeys(names, 3))
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    answers = expected(model, dict.fromkeys(names, images))
+    if kind == "onnx":
+        answers = {key: value for key, value in answers.items() if key.startswith("serving")}
+    outputs = read(export(model, tmp_path / name, kind), kind, images, answers)
+    assert outputs.pop("serving_default") == sorted(names)
+    if kind != "onnx":
+        assert outputs == dict.fromkeys(names, ["features", "logits"])
 
 
 def test_the_functions_of_a_saved_model_are_written_once_and_short(tmp_path) -> None:
@@ -253,6 +273,9 @@ def test_bad_requests_are_refused_and_leave_nothing(tmp_path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             export(model, **{"path": tmp_path / "served", **arguments})
+    with pytest.raises(ValueError, match=r"rename_domain\('serving_default', name\)"):
+        named = network(adapted=False, classes={"serving_default": 2, "photo": 3})
+        export(named, tmp_path / "served")
     images = keras.Input((8, 8, 3))
     with pytest.raises(ValueError, match="are for a MultiDomainModel"):
         export(keras.Model(images, images[:, 0]), tmp_path / "served", fused=True)
