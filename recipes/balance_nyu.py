@@ -209,8 +209,9 @@ def train(build, balancer, domain, settings, folder, title, seed, tasks):
         jit_compile=keras.backend.backend() == "jax",
     )  # fmt: skip
     fit(model, domain, settings, folder / "training", title, seed, tasks)
+    found = settle(network, domain, tasks, folder, settings["batch"])
     draw_conflict(folder, title)
-    return network, settle(network, domain, tasks, folder, settings["batch"])
+    return network, found
 
 
 def multi_task_model(trained, balancer, ends, log_cosines):

@@ -179,12 +179,12 @@ def train(make, balancer, domains, chosen, settings, folder, title, seed):
     models.resumable_fit(
         model, batches, settings["steps"], folder / "training", settings["epoch"], [bar]
     )
-    balance_nyu.draw_conflict(folder, title)
     network.save(folder / "partial.keras", overwrite=True)
     found = {split: measure(network, domains, chosen, split, settings["batch"])
              for split in ("validation", "test")}  # fmt: skip
     (folder / "measured.json").write_text(json.dumps(found))
     (folder / "partial.keras").replace(folder / "network.keras")
+    balance_nyu.draw_conflict(folder, title)
     return network, found
 
 
