@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_univrep.types import Tensor
 
-SCOPES = ("shared", "all", "representation", "representation_mean")
+SCOPES = ("shared", "all", "last_shared", "representation", "representation_mean")
 HEADS = ("sum", "mean", "weighted")
 
 
@@ -27,8 +27,9 @@ class Balancer:
 
     Args:
         scope: Whose gradients the Gram matrix is of: `"shared"`, the shared variables; `"all"`,
-            with zeros where a task does not reach a variable; `"representation"`, the output of
-            the shared trunk; `"representation_mean"`, the same averaged over the batch.
+            with zeros where a task does not reach a variable; `"last_shared"`, the last kernel
+            among the shared variables; `"representation"`, the output of the shared trunk;
+            `"representation_mean"`, the same averaged over the batch.
         heads: What the variables of one task follow: the `"sum"` of the tasks' gradients (weights
             1), their `"mean"` (weights 1 / tasks), or the sum `"weighted"` as the shared one is.
 

@@ -34,7 +34,8 @@ class GradNorm(Balancer):
         | w_t | the trainable variable, moved by the model's optimizer | (tasks,) |
 
     Differences:
-        chen2018 takes the gradients of the last shared layer. Here they are those of `scope`.
+        chen2018 takes the gradients of the last shared layer: `scope="last_shared"`. By default
+        they are those of all that is shared.
         `form="softmax"` with `reference="first_epoch"` is the variant of LibMTL.
 
     Args:

@@ -33,11 +33,13 @@ class NashMTL(Balancer):
     Args:
         max_norm: Longest d, or `None` for the equation as it stands.
         iterations: Newton steps.
+        update_weights_every: Steps for which weights are kept once they are found. The gradients
+            of the tasks are taken in each step all the same.
         scope: As for `Balancer`.
         heads: As for `Balancer`.
 
     Raises:
-        ValueError: If `max_norm` is not above 0.
+        ValueError: If `max_norm` or `update_weights_every` is not above 0.
 
     Example:
         >>> from keras_univrep.balancers import NashMTL
@@ -55,14 +57,33 @@ class NashMTL(Balancer):
         self,
         max_norm: float | None = 1.0,
         iterations: int = 30,
+        update_weights_every: int = 1,
         scope: str = "shared",
         heads: str = "weighted",
     ) -> None:
         super().__init__(scope, heads)
         self.max_norm = None if max_norm is None else check_positive("max_norm", max_norm)
         self.iterations = iterations
+        self.update_weights_every = int(
+            check_positive("update_weights_every", update_weights_every)
+        )
+
+    def make_variables(self) -> None:
+        if self.update_weights_every > 1:
+            self.kept = self.add_variable("kept")
+            self.steps = self.add_variable("steps", 0.0, shape=())
+
+    def update(self, losses: Tensor, gram: Tensor | None = None) -> None:
+        if self.update_weights_every > 1:
+            self.kept.assign(self(losses, gram))
+            self.steps.assign((self.steps.value + 1.0) % self.update_weights_every)
 
     def weights(self, losses: Tensor, gram: Tensor | None = None) -> Tensor:
+        if self.update_weights_every == 1:
+            return self._found(gram)
+        return ops.where(self.steps.value > 0.0, self.kept.value, self._found(gram))
+
+    def _found(self, gram: Tensor | None) -> Tensor:
         # In unit gradients, which the solution allows: the weights shrink as a gradient grows.
         # Opposite gradients have no solution; a little less than opposite ones do.
         angles = of_present(gram) + 1e-6 * ops.eye(self.num_tasks)
@@ -79,5 +100,6 @@ class NashMTL(Balancer):
         return {
             "max_norm": self.max_norm,
             "iterations": self.iterations,
+            "update_weights_every": self.update_weights_every,
             **super().get_config(),
         }

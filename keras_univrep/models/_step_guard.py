@@ -47,7 +47,7 @@ def exempt_from_decay(
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     for one in getattr(optimizer, "optimizers", [optimizer]):
-        known: set[str] = getattr(one, "_exclude_from_weight_decay", set())
+        known: set[Any] = getattr(one, "_exclude_from_weight_decay", set())
         one._exclude_from_weight_decay = known | {one._var_key(v) for v in variables}
         one._exclude_from_weight_decay_cache = {}
 

@@ -69,7 +69,11 @@ def on_variables(
     losses, tasks, count = ops.stack(found[:-1]), len(model.tasks), len(shared)
     rows = [pullback(_one_loss(tasks, task, scale))[0] for task in range(tasks)]
     trunk = ops.stack([_flat(row[:count]) for row in rows])
-    gram = _gram_matrix(trunk, scale)
+    measured = trunk
+    if model.scope == "last_shared":
+        last = last_kernel(shared)
+        measured = ops.stack([_flat(row[last : last + 1]) for row in rows])
+    gram = _gram_matrix(measured, scale)
     if model.scope == "all" and own:
         gram = gram + _gram_matrix(ops.stack([_flat(row[count:]) for row in rows]), scale)
     weights = ops.stop_gradient(model.balancer(losses, gram))
@@ -131,6 +135,12 @@ def on_representation(
     if penalised:
         own_grads = _add(own_grads, pullback([ops.zeros_like(scale)] * tasks + [scale])[0])
     return losses, penalty + found[-1], y_pred, gram, weights, [*grads, *own_grads]
+
+
+def last_kernel(variables: Sequence[keras.Variable]) -> int:
+    """Place of the last one that is a matrix or has more axes; of the last if none is."""
+    places = [place for place, variable in enumerate(variables) if len(variable.shape) > 1]
+    return places[-1] if places else len(variables) - 1
 
 
 def total(penalties: Sequence[Tensor]) -> Tensor:

@@ -178,7 +178,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
                 the optimizer's decoupled weight decay leaves them alone, but they count in a norm
                 by which it clips all gradients.
             on: Whose gradients the balancer looks at, in place of its own `scope`: `"shared"`,
-                `"all"`, `"representation"` or `"representation_mean"`.
+                `"all"`, `"last_shared"`, `"representation"` or `"representation_mean"`.
             **kwargs: As for `keras.Model.compile`, without `loss_weights`: see `balancers.Fixed`.
 
         Raises:

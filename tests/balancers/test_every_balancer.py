@@ -129,7 +129,7 @@ def test_each_option_is_in_the_configuration() -> None:
         balancers.Fixed({"a": 1.0, "b": 2.0}),
         balancers.UPGrad("sum", 1e-4, "all", "mean"),
         balancers.AlignedMTL("rmse", "sum", "all", "mean"),
-        balancers.NashMTL(2.0, 10, "all", "sum"),
+        balancers.NashMTL(2.0, 10, 3, "all", "sum"),
         balancers.IMTLG("mean", "representation_mean", "mean"),
         balancers.IMTLH("mean", 0.1, "all"),
         balancers.FAMO(0.1, 0.2, [0.0, 0.1]),
@@ -141,6 +141,17 @@ def test_each_option_is_in_the_configuration() -> None:
         assert balancer.get_config() != {} and vars(again).keys() >= balancer.get_config().keys()
         for name, value in again.get_config().items():
             assert getattr(balancer, name) == value
+
+
+def test_a_name_may_come_with_arguments() -> None:
+    assert balancers.get("fixed", values=[1.0, 2.0]).values == [1.0, 2.0]
+    assert balancers.get("mgda_ub", iterations=7).get_config() == {
+        **balancers.get("mgda_ub").get_config(), "iterations": 7,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="'fixed' needs the weights"):
+        balancers.get("fixed")
+    with pytest.raises(ValueError, match="must come with the name"):
+        balancers.get(balancers.Uniform(), reduction="mean")
 
 
 def test_unusable_arguments_are_named() -> None:

@@ -223,3 +223,15 @@ def test_what_is_kept_is_saved(tmp_path) -> None:
     Holder(other).load_weights(tmp_path / "a.weights.h5")
     for a, b in zip(balancer.state.variables, other.state.variables, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
+
+
+def test_nash_mtl_keeps_its_weights_for_some_steps() -> None:
+    balancer = built(balancers.NashMTL(update_weights_every=2))
+    plain = balancers.NashMTL()
+    found = []
+    for factor in (1.0, 2.0, 4.0):
+        found.append(numpy(balancer(LOSSES, factor * GRAM)))
+        balancer.update(LOSSES, factor * GRAM)
+    np.testing.assert_allclose(found[0], numpy(plain(LOSSES, GRAM)), rtol=1e-5)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_allclose(found[2], numpy(plain(LOSSES, 4.0 * GRAM)), rtol=1e-5)

@@ -24,6 +24,25 @@ def test_the_scope_of_compile_counts_as_that_of_the_balancer() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_gradnorm_may_look_at_the_last_shared_kernel_alone() -> None:
+    inputs = keras.Input((4,))
+    first = keras.layers.Dense(5, name="first")(inputs)
+    last = keras.layers.Dense(3, name="last")(first)
+    outputs = {task: keras.layers.Dense(2, name=task)(last) for task in Y}
+    found = {}
+    for scope, only in (("last_shared", None), ("shared", "last/kernel"), ("shared", None)):
+        keras.utils.set_random_seed(0)
+        network = keras.Model(inputs, outputs)
+        shared = (lambda v: v.path == "last/kernel") if only else None
+        model = MultiTaskModel(network, shared=shared, log_cosines=True)
+        model.compile(keras.optimizers.SGD(0.0), "mse", balancer=balancers.GradNorm(scope=scope))
+        logs = model.train_on_batch(X, Y, return_dict=True)
+        found[scope, only] = np.array([float(logs[f"{pair}_cosine"]) for pair in ("a_b", "b_c")])
+    expected = found["shared", "last/kernel"]
+    np.testing.assert_allclose(found["last_shared", None], expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(found["shared", None] - expected).max() > 1e-4
+
+
 def test_no_decay_pulls_at_the_variables_of_a_balancer() -> None:
     found = []
     for decay in (None, 0.5):
