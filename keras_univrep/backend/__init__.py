@@ -1,6 +1,7 @@
 """Gradients, train steps, convolutions, order statistics: all that is framework-specific."""
 
 from keras_univrep.backend.base import Scope, centre_tap
+from keras_univrep.backend.generator_states import generator_states, set_generator_states
 from keras_univrep.backend.image_interface import (
     INDEX_DTYPE,
     average_pool,
@@ -42,6 +43,7 @@ __all__ = [
     "centre_tap",
     "convolution",
     "functional",
+    "generator_states",
     "gradients",
     "in_a_replica",
     "in_every_replica",
@@ -53,6 +55,7 @@ __all__ = [
     "on_processor",
     "repeat",
     "replicas",
+    "set_generator_states",
     "share",
     "value_and_grad",
     "vjp",

@@ -5,11 +5,16 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import h5py
 import keras
+from keras import ops
 
+from keras_univrep import backend
 from keras_univrep.models._room import bytes_of, reserve
 
 BACKUP = "epoch-{}.weights.h5"
+# Where the backup holds what Keras leaves out: how far the random numbers are.
+SEEDS, GENERATORS = "seeds", "generators"
 
 
 def resumable_fit(
@@ -23,9 +28,11 @@ def resumable_fit(
 ) -> dict[str, list[float]]:
     """Trains a compiled model for a number of steps, keeping a backup after every epoch.
 
-    Called again with the same arguments after a kill, it restores weights, optimizer and metrics
-    of the last whole epoch and goes on from there with the batches that come next, so that the
-    result is that of an uninterrupted run. The backup is removed when the training is done.
+    Called again with the same arguments after a kill, it restores weights, optimizer, metrics and
+    random numbers of the last whole epoch and goes on from there with the batches that come next,
+    so that the result is that of an uninterrupted run. Random numbers are those of each
+    `SeedGenerator` that a layer holds, as dropout's, noise's, a balancer's, and of PyTorch's own
+    generators. The backup is removed when the training is done.
 
     Args:
         model: A compiled model.
@@ -40,7 +47,8 @@ def resumable_fit(
         Each logged metric with its value after each epoch that this call ran.
 
     Raises:
-        ValueError: If `steps` is not a positive multiple of `steps_per_epoch`.
+        ValueError: If `steps` is not a positive multiple of `steps_per_epoch`, or the backup is
+            that of another model.
         RuntimeError: If the loss became infinite or NaN.
         OSError: If there is no room for a backup beside the last one, which stays.
 
@@ -76,6 +84,7 @@ def resumable_fit(
         epochs=steps // steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         callbacks=[
+            *([] if backup is None else [_Seeds(backup)]),
             # The order matters: an epoch that ended in NaN is neither logged nor backed up.
             _RaiseAtNaN(),
             _Backup(directory),
@@ -90,6 +99,19 @@ def resumable_fit(
     for path in directory.glob(BACKUP.format("*")):
         path.unlink()
     return history.history
+
+
+class _Seeds(keras.callbacks.Callback):
+    """Restores the random numbers at the first batch: what `fit` does before it draws some too."""
+
+    def __init__(self, backup: pathlib.Path) -> None:
+        super().__init__()
+        self.backup: pathlib.Path | None = backup
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.backup is not None:
+            _restore_seeds(self.model, self.backup)
+            self.backup = None
 
 
 class _RaiseAtNaN(keras.callbacks.Callback):
@@ -128,10 +150,51 @@ class _Backup(keras.callbacks.Callback):
                 str(self.directory),
             ) from error
         self.model.save_weights(partial)
+        _store_seeds(self.model, partial)
         old = list(self.directory.glob(BACKUP.format("*")))
         partial.replace(self.directory / BACKUP.format(epoch + 1))
         for path in old:
             path.unlink()
+
+
+def _seeds(model: keras.Model) -> list[Any]:
+    """The state of every random generator of a model's layers, in their order."""
+    generators = {
+        id(generator): generator.state
+        for layer in model._flatten_layers()
+        for generator in layer._seed_generators
+    }
+    return list(generators.values())
+
+
+def _store_seeds(model: keras.Model, path: pathlib.Path) -> None:
+    states = [ops.convert_to_numpy(state) for state in _seeds(model)]
+    with h5py.File(path, "a") as file:
+        for name, arrays in ((SEEDS, states), (GENERATORS, backend.generator_states())):
+            group = file.create_group(name)
+            for number, array in enumerate(arrays):
+                group[str(number)] = array
+
+
+def _restore_seeds(model: keras.Model, path: pathlib.Path) -> None:
+    states = _seeds(model)
+    with h5py.File(path) as file:
+        # A backup of an older version has none; its training goes on with new random numbers.
+        if SEEDS not in file:
+            return
+        found, generators = (
+            [file[name][str(number)][()] for number in range(len(file[name]))]
+            for name in (SEEDS, GENERATORS)
+        )
+    if len(found) != len(states):
+        raise ValueError(
+            "The model must draw random numbers in as many places as that of the backup. "
+            f"Received: {len(states)} for {len(found)} in {path}. Make and compile the same "
+            "model, or remove the backup."
+        )
+    for state, array in zip(states, found, strict=True):
+        state.assign(array)
+    backend.set_generator_states(generators)
 
 
 def _latest_backup(directory: pathlib.Path) -> tuple[int, pathlib.Path | None]:

@@ -7,13 +7,15 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
-from keras_univrep.models import UniversalDistiller, resumable_fit
+from keras_univrep import balancers
+from keras_univrep.models import MultiTaskModel, UniversalDistiller, resumable_fit
 from tests.models import toys
 
 STEPS = 8
@@ -61,6 +63,70 @@ def test_killed_run_ends_as_an_uninterrupted_one(tmp_path: pathlib.Path) -> None
     logs = [(tmp_path / name / "history.csv").read_text() for name in ("whole", "killed")]
     assert [len(text.splitlines()) for text in logs] == [5, 5]
     assert not list(tmp_path.glob("*/*.h5"))
+
+
+def dropping() -> keras.Model:
+    """Draws numbers in two layers, one of them inside another."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.layers.Dense(16), keras.layers.GaussianNoise(0.5)])
+    made = keras.Sequential(
+        [keras.Input((6,)), inner, keras.layers.Dropout(0.5), keras.layers.Dense(3)]
+    )
+    made.compile(keras.optimizers.SGD(0.1), "mse")
+    return made
+
+
+def balanced() -> keras.Model:
+    """Draws numbers in the balancer."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(4, name="trunk")(inputs)
+    outputs = {name: keras.layers.Dense(3, name=name)(hidden) for name in ("a", "b", "c")}
+    made = MultiTaskModel(keras.Model(inputs, outputs), shared="trunk")
+    made.compile("sgd", dict.fromkeys(outputs, "mse"), balancer=balancers.PCGrad(seed=3))
+    return made
+
+
+def vectors(first: int) -> Iterator[tuple]:
+    while True:
+        rng = np.random.default_rng(first)
+        yield rng.normal(size=(4, 6)), rng.normal(size=(4, 3))
+        first += 1
+
+
+def vectors_of_tasks(first: int) -> Iterator[tuple]:
+    for x, y in vectors(first):
+        yield x, {"a": y, "b": -y, "c": y[::-1]}
+
+
+@pytest.mark.parametrize(("make", "batches"), [(dropping, vectors), (balanced, vectors_of_tasks)])
+def test_random_numbers_go_on_where_they_were(
+    make: Callable, batches: Callable, tmp_path: pathlib.Path
+) -> None:
+    whole = make()
+    history = resumable_fit(whole, batches, STEPS, tmp_path / "whole", 2)
+    with pytest.raises(KeyboardInterrupt):
+        resumable_fit(make(), batches, STEPS, tmp_path / "killed", 2, callbacks=[Kill(5)])
+    resumed = make()
+    rest = resumable_fit(resumed, batches, STEPS, tmp_path / "killed", 2)
+    np.testing.assert_allclose(rest["loss"], history["loss"][2:], rtol=1e-5)
+    toys.assert_equal_weights(resumed, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_backup_with_other_random_numbers_is_refused_and_one_without_is_taken(
+    tmp_path: pathlib.Path,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        resumable_fit(dropping(), vectors, STEPS, tmp_path, 2, callbacks=[Kill(3)])
+    backup = tmp_path / "epoch-1.weights.h5"
+    with h5py.File(backup, "a") as file:
+        assert len(file["seeds"]) == 2
+        del file["seeds/1"]
+    with pytest.raises(ValueError, match="Received: 2 for 1 in"):
+        resumable_fit(dropping(), vectors, STEPS, tmp_path, 2)
+    with h5py.File(backup, "a") as file:
+        del file["seeds"]
+    assert len(resumable_fit(dropping(), vectors, STEPS, tmp_path, 2)["loss"]) == 3
 
 
 def test_loss_that_is_no_number_is_an_error_and_is_not_backed_up(tmp_path: pathlib.Path) -> None:
