@@ -122,9 +122,7 @@ def train(model, network, title, domains, batch, steps, folder, seed, **settings
     per_epoch = 50 if steps % 50 == 0 else steps
 
     def batches(first_step):
-        return datasets.multi_domain_pipeline(
-            domains, "train", batch, True, seed=seed, first_step=first_step
-        )
+        return datasets.endless_batches(domains, "train", batch, seed=seed, first_step=first_step)
 
     bar = ProgressBar(title, per_epoch, steps // per_epoch)
     models.resumable_fit(model, batches, steps, folder, per_epoch, [bar])

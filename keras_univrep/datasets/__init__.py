@@ -22,6 +22,7 @@ from keras_univrep.datasets.domain_from_arrays import domain_from_arrays
 from keras_univrep.datasets.domain_from_folder import domain_from_folder
 from keras_univrep.datasets.downstream_local import downstream_local
 from keras_univrep.datasets.embedded_domains import embedded_domains
+from keras_univrep.datasets.endless_batches import endless_batches
 from keras_univrep.datasets.episode import Episode
 from keras_univrep.datasets.episode_pipeline import episode_batches, episode_pipeline
 from keras_univrep.datasets.episodes import EpisodeSampler
@@ -104,6 +105,7 @@ __all__ = [
     "domain_from_folder",
     "downstream_local",
     "embedded_domains",
+    "endless_batches",
     "episode_batches",
     "episode_pipeline",
     "fit_normals",

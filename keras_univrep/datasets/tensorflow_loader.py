@@ -20,8 +20,8 @@ def load_tensorflow() -> types.ModuleType:
     except ImportError as error:
         raise ImportError(
             "tf.data pipelines need TensorFlow. Received: an installation without it. Run "
-            "`pip install keras_univrep[data]`, or use `MultiDomainSequence`, which needs NumPy "
-            "alone."
+            "`pip install keras_univrep[data]`, or use `MultiDomainSequence` or `endless_batches`, "
+            "which need NumPy alone."
         ) from error
     if keras.backend.backend() != "tensorflow" and tf.config.get_visible_devices("GPU"):
         try:
