@@ -4,6 +4,7 @@ from keras_univrep.applications.decode_predictions import decode_predictions
 from keras_univrep.applications.domain_entry import DomainEntry
 from keras_univrep.applications.find_entry import find_entry
 from keras_univrep.applications.find_weights import find_weights
+from keras_univrep.applications.from_domain_packs import from_domain_packs
 from keras_univrep.applications.mtan_segnet import MTANSegNet
 from keras_univrep.applications.mti_net import MTINet
 from keras_univrep.applications.omni_conv4 import OmniConv4
@@ -38,6 +39,7 @@ __all__ = [
     "decode_predictions",
     "find_entry",
     "find_weights",
+    "from_domain_packs",
     "list_weights",
     "preprocess_input",
     "register_weights",

@@ -1,5 +1,7 @@
 """Teaches a trained network a domain of one's own, as a small file of adapters."""
 
+import hashlib
+import json
 import pathlib
 import time
 from typing import Any
@@ -7,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_univrep import datasets, evaluation, models
+from keras_univrep import applications, datasets, evaluation, models
 from keras_univrep.backbones import AdaptedBackbone
 from keras_univrep.models import MultiDomainModel
 from keras_univrep.optimizers import CoupledSGD, l2_for_size
 from keras_univrep.programs._networks import load_classifier
+from keras_univrep.programs._pictures import image_files
 from keras_univrep.programs._smoke import write_examples
 
 
@@ -29,8 +32,10 @@ def add_domain(
 ) -> dict[str, Any]:
     """Trains parallel adapters for the images of a folder on a frozen network, with a report.
 
-    Leaves `NAME.zip`, a domain pack that `models.load_domain_pack` adds to the same network,
-    `report.md` and `results.json`. A killed run goes on where it was when given again. Settings are
+    Leaves `NAME.zip`, a domain pack, `report.md` and `results.json`. The pack loads by
+    `applications.from_domain_packs(weights, [pack])`, which makes a network of it over the trunk of
+    the weights; onto a network that has adapters already, as that of "vdd", also by
+    `models.load_domain_pack`. A killed run goes on where it was when given again. Settings are
     those of `recipes/train_domain_adapters.py`.
 
     Args:
@@ -53,7 +58,7 @@ def add_domain(
     Raises:
         FileNotFoundError: If there is no such folder.
         ValueError: If the folder's images do not make a domain, or the folder of results is that
-            of other settings.
+            of other settings or images.
 
     Example:
         `keras-univrep add_domain --images=mine --output_dir=out`
@@ -75,7 +80,8 @@ def add_domain(
         folder,
         {
             "images": str(images), "domain": domain.name, "weights": entry.sha256, "steps": steps,
-            "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,
+            "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "flip": flip,
+            "classes": list(domain.class_names), "files": _digest(pathlib.Path(images)),
         },
     )  # fmt: skip
     keras.utils.set_random_seed(seed)
@@ -91,8 +97,8 @@ def add_domain(
     per_epoch = 50 if steps % 50 == 0 else steps
 
     def batches(first_step: int) -> Any:
-        return datasets.multi_domain_pipeline(
-            {domain.name: domain}, "train", batch_size, True, seed=seed, first_step=first_step
+        return datasets.endless_batches(
+            {domain.name: domain}, "train", batch_size, seed=seed, first_step=first_step
         )
 
     # It needs rich, which what uses trained networks otherwise does not.
@@ -107,9 +113,7 @@ def add_domain(
             {"mean": list(domain.mean), "std": list(domain.std), "shape": list(domain.image_shape)},
         )  # fmt: skip
     else:
-        model.add_domain("place_holder", 1)
-        model.remove_domain(domain.name)
-        models.load_domain_pack(model, path)
+        model = applications.from_domain_packs(weights, [path])
     result: dict[str, Any] = {"method": "parallel adapters", "domain": domain.name}
     for split in ("validation", "test"):
         if split in domain.splits:
@@ -131,6 +135,14 @@ def _with_domain(network: MultiDomainModel, name: str, classes: int) -> MultiDom
     return MultiDomainModel(AdaptedBackbone(trunk, [name]), {name: classes})
 
 
+def _digest(folder: pathlib.Path) -> str:
+    """Of the names of a folder's images and their sizes: others make another domain."""
+    files = [
+        (file.relative_to(folder).as_posix(), file.stat().st_size) for file in image_files(folder)
+    ]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+
+
 def _report(
     domain: datasets.Domain, result: dict[str, Any], weights: str, steps: int, path: pathlib.Path
 ) -> str:
@@ -143,5 +155,6 @@ def _report(
         f"# {domain.name}\n\nParallel adapters on the network {weights!r}, {steps} steps.\n\n"
         f"- images: {sizes}\n- classes ({domain.num_classes}): {classes}\n"
         f"- accuracy: {scores}\n- parameters of the domain over the trunk's: "
-        f"{result['parameters']}\n- pack: `{path.name}`, for `models.load_domain_pack`\n"
+        f"{result['parameters']}\n- pack: `{path.name}`, which loads by\n"
+        f"  `applications.from_domain_packs({weights!r}, [{path.name!r}])`\n"
     )

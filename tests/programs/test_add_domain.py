@@ -1,12 +1,13 @@
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from keras_univrep.applications import UniversalResNet26
-from keras_univrep.backbones import AdaptedBackbone
-from keras_univrep.models import MultiDomainModel, load_domain_pack, read_pack
+from keras_univrep.applications import from_domain_packs
+from keras_univrep.models import read_pack
 from keras_univrep.programs import add_domain
 from keras_univrep.programs._smoke import write_examples
 
@@ -23,9 +24,8 @@ def test_the_pack_loads_onto_the_network_that_it_was_made_for(finished):
     folder, _, result = finished
     pack, _ = read_pack(result["pack"])
     assert (pack.domain, pack.num_classes) == ("mine", 2)
-    trunk = UniversalResNet26("five_domains", include_top=False)
-    model = MultiDomainModel(AdaptedBackbone(trunk, ["none"]), {"none": 1})
-    load_domain_pack(model, result["pack"])
+    model = from_domain_packs("five_domains", [result["pack"]])
+    assert model.domains == ("mine",)
     x = np.ones((1, 32, 32, 3), "float32")
     assert keras.ops.convert_to_numpy(model(x, domain="mine")).shape == (1, 2)
 
@@ -33,6 +33,7 @@ def test_the_pack_loads_onto_the_network_that_it_was_made_for(finished):
 def test_the_report_says_what_was_measured(finished):
     folder, _, result = finished
     report = (folder / "out" / "report.md").read_text()
+    assert "from_domain_packs('five_domains', ['mine.zip'])" in report
     assert f"{result['test']} %" in report and "AnnualCrop, Forest" in report
     row = json.loads((folder / "out" / "results.json").read_text())["table"][0]
     assert row["test"] == result["test"] and 0.0 < row["parameters"] < 0.3
@@ -49,5 +50,39 @@ def test_other_settings_want_another_folder(finished):
     folder, arguments, _ = finished
     with pytest.raises(ValueError, match="another folder"):
         add_domain(str(folder / "out"), **{**arguments, "steps": 4})
+    with pytest.raises(ValueError, match="other values of flip"):
+        add_domain(str(folder / "out"), **arguments, flip=True)
     with pytest.raises(ValueError, match="folder of class folders"):
         add_domain(str(folder / "new"))
+
+
+def test_other_images_want_another_folder(finished):
+    folder, arguments, _ = finished
+    write_examples(folder / "more", 8, 2)
+    run = {**arguments, "images": str(folder / "more")}
+    add_domain(str(folder / "grown"), **run)
+    write_examples(folder / "more", 9, 2)
+    with pytest.raises(ValueError, match="other values of files"):
+        add_domain(str(folder / "grown"), **run)
+    write_examples(folder / "more", 9, 3)
+    with pytest.raises(ValueError, match="other values of classes, files"):
+        add_domain(str(folder / "grown"), **run)
+
+
+ALONE = """
+import sys
+sys.modules["tensorflow"] = None
+from keras_univrep.programs import add_domain
+print(add_domain(sys.argv[1], images=sys.argv[2], steps=2, batch_size=4))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="it is blocked")
+def test_it_works_without_tensorflow(finished, tmp_path):
+    folder, _, _ = finished
+    process = subprocess.run(
+        [sys.executable, "-c", ALONE, str(tmp_path), str(folder / "mine")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert (tmp_path / "mine.zip").exists()
