@@ -18,6 +18,15 @@ TITLES = (
     "References",
 )  # fmt: skip
 START = re.compile(rf"^({'|'.join(TITLES)}):(.*)$")
+# The papers that the library is of, in the order of papers.md; those that these build on follow.
+PAPERS = ("li2022", "he2022", "lekkala2020", "shu2021", "rebuffi2018")
+PAPER = re.compile(r"\b[a-z]+\d{4}[a-z]?\b")
+# Where an equation stands in its paper: those with a number first.
+LOCATORS = (
+    re.compile(r"\beq(?:uations?|\.)? (\d+)"),
+    re.compile(r"\b(?:sections?|algorithm|claim) (\d+(?:\.\d+)*)"),
+    re.compile(r"\btables? (\d+)"),
+)
 # "name: what it is", with the following lines further in.
 ENTRY = re.compile(r"^(\**\w+(?:, \**\w+)*): ")
 
@@ -120,15 +129,38 @@ def equations(members):
                 yield path, parts[""].splitlines()[0], parts["Equation"]
 
 
+def place(entry):
+    """Orders entries of `equations` by paper and by where in it; and names the paper."""
+    path, _, equation = entry
+    line = " ".join(equation.split())
+    paper = PAPER.search(line)
+    paper = paper.group() if paper else "none"
+    rank = PAPERS.index(paper) if paper in PAPERS else len(PAPERS) + (paper == "none")
+    line = line[:100]
+    for kind, locator in enumerate(LOCATORS):
+        if found := locator.search(line):
+            return rank, paper, kind, [int(part) for part in found.group(1).split(".")], path
+    return rank, paper, len(LOCATORS), [], path
+
+
 def main():
     members = list(packages())
     (FOLDER / "api").mkdir(exist_ok=True)
     for package, names in members:
         short = package.__name__.split(".")[-1]
         (FOLDER / "api" / f"{short}.md").write_text(page(package, names))
-    lines = ["# Equations\n", "What computes which equation; made from the docstrings.\n"]
-    for path, first, equation in sorted(equations(members)):
-        lines += [f"## {path}\n", f"{first}\n", equation, ""]
+    lines = [
+        "# Equations\n",
+        "What computes which equation, by paper and place in it: numbers, then sections,",
+        "then tables; made from the docstrings, whose formulas are plain text as in the code.\n",
+    ]
+    paper = None
+    for entry in sorted(equations(members), key=place):
+        path, first, equation = entry
+        if place(entry)[1] != paper:
+            paper = place(entry)[1]
+            lines.append("## Other\n" if paper == "none" else f"## {paper}\n")
+        lines += [f"### {path}\n", f"{first}\n", equation, ""]
     (FOLDER / "equations.md").write_text("\n".join(lines))
 
 

@@ -1,5 +1,6 @@
 """The documentation's site is built without a warning."""
 
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -8,9 +9,45 @@ import sys
 
 import pytest
 
+from keras_univrep.applications import find_entry
+
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
 pytest.importorskip("sphinx")
+
+
+@pytest.fixture(scope="module")
+def pages():
+    spec = importlib.util.spec_from_file_location("make_pages", DOCS / "make_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_equations_come_by_paper_and_number(pages):
+    found = list(pages.equations(list(pages.packages())))
+    places = sorted(pages.place(entry) for entry in found)
+    papers = list(dict.fromkeys(paper for _, paper, *_ in places))
+    assert papers[:5] == ["li2022", "he2022", "lekkala2020", "shu2021", "rebuffi2018"]
+    assert papers[5:-1] == sorted(papers[5:-1])
+    for paper in papers:
+        numbers = [number for _, p, kind, number, _ in places if p == paper and kind == 0]
+        assert numbers == sorted(numbers)
+    of = {path.rsplit(".", 1)[1]: (paper, kind, number) for _, paper, kind, number, path in places}
+    assert of["CKA"] == ("li2022", 0, [5])
+    assert of["ParallelAdapter"] == ("rebuffi2018", 1, [3, 1, 2])
+    assert of["OmniLayer"] == ("shu2021", 0, [3])
+
+
+def test_each_named_network_has_a_card_with_what_the_registry_says(pages):
+    for card, name in (("demo", "five_domains"), ("vdd", "vdd"), ("vdd_url", "vdd-url")):
+        entry = find_entry(name)
+        text = (DOCS / "model_cards" / f"{card}.md").read_text()
+        assert entry.sha256 in text and f"{entry.parameters:,}" in text, card
+        for domain, accuracy in entry.measured.items():
+            assert f"| {domain} | " in text, (card, domain)
+            assert f" {accuracy:.1f}" in text or f" {accuracy:.2f}" in text, (card, domain)
+        assert f"model_cards/{card}\n" in (DOCS / "index.md").read_text()
 
 
 @pytest.mark.slow
