@@ -17,7 +17,8 @@ ENTRY = find_entry("vdd")
 def test_one_line_gives_a_network_that_predicts_by_name():
     model = UniversalResNet26(weights="vdd")
     assert set(model.domains) == set(ENTRY.domains) and len(model.domains) == 8
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    size = ENTRY.domain("gtsrb").input_size
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), "uint8")
     x = preprocess_input(images, "vdd", "gtsrb")
     found = decode_predictions(model(x, domain="gtsrb"), "vdd", "gtsrb", top=3)
     assert len(found) == 2 and all(len(best) == 3 for best in found)
@@ -33,7 +34,7 @@ def test_one_line_gives_a_network_that_predicts_by_name():
 def test_other_domains_can_be_left_out_and_added():
     model = UniversalResNet26("vdd", domains=["dtd10"])
     model.add_domain("own", 3)
-    x = np.ones((1, 32, 32, 3), "float32")
+    x = np.ones((1, *ENTRY.domain("dtd10").input_size, 3), "float32")
     assert tuple(model(x, domain="own").shape) == (1, 3)
     assert tuple(model(x, domain="dtd10").shape) == (1, 10)
 
@@ -64,7 +65,7 @@ def test_the_card_says_what_the_registry_says(weights):
 @pytest.mark.parametrize("weights", ["vdd", "vdd-url"])
 def test_it_scores_what_the_registry_says_on_held_out_images(weights):
     names, entry = ["gtsrb", "dtd10", "flowers17", "ucf101_subset"], find_entry(weights)
-    domains = datasets.decathlon_local(size=32, names=names)
+    domains = datasets.decathlon_local(size=entry.domain("gtsrb").input_size[0], names=names)
     model = UniversalResNet26(weights, domains=names)
     found = evaluation.domain_accuracy(model, domains, "test")
     assert found == pytest.approx({name: entry.measured[name] for name in names}, abs=0.6)

@@ -34,7 +34,8 @@ found["domains"] = len(model.domains)
 scores = {}
 if "KERAS_UNIVREP_DATA" in os.environ:
     names = ["gtsrb", "flowers17", "ucf101_subset"]
-    domains = datasets.decathlon_local(size=32, names=names)
+    size = find_entry("vdd").domain("gtsrb").input_size[0]
+    domains = datasets.decathlon_local(size=size, names=names)
     measured = evaluation.domain_accuracy(model, domains, "test")
     scores |= {name: (measured[name], find_entry("vdd").measured[name]) for name in names}
 # Held-out images that are in the wheel itself.
