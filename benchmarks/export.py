@@ -34,7 +34,7 @@ _WEIGHTS = flags.DEFINE_string("weights", None, "Registered weights; random ones
 _WIDTH = flags.DEFINE_float("width", 1.0, "Factor of all channel numbers, of random weights.")
 _DOMAINS = flags.DEFINE_integer("domains", 8, "Domains of the network, of random weights.")
 _SIZE = flags.DEFINE_integer("image_size", 64, "Height and width of the images.")
-_BATCH = flags.DEFINE_integer("batch_size", 1, "Images of a call. LiteRT's files take one.")
+_BATCH = flags.DEFINE_integer("batch_size", 1, "Images of a call.")
 _CALLS = flags.DEFINE_integer("calls", 30, "Calls of a case in each round.")
 WRITER = "writer"
 
@@ -82,8 +82,6 @@ def wanted_formats() -> list[str]:
     for format in _FORMATS.value or SUFFIXES:
         if not installed(format):
             print(f"{format}: nothing runs it here; pip install {RUNTIMES[format][1]}")
-        elif format == "litert" and _BATCH.value != 1:
-            print("litert: its files take one image; it is measured with --batch_size=1")
         else:
             found.append(format)
     return found

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_univrep.applications import UniversalResNet26
 from keras_univrep.backbones import AdaptedBackbone
 from keras_univrep.conversion import export
 from keras_univrep.models import MultiDomainModel
@@ -48,6 +49,7 @@ errors = {}
 for key in expected.files:
     name, output = key.split("/")
     difference = np.abs(answers[name][output] - expected[key])
+    difference /= max(1.0, np.abs(expected[key]).max(initial=0.0))
     errors[key] = float(difference.max()) if difference.size else None
 outputs = {name: sorted(answer) for name, answer in answers.items()}
 print(json.dumps({"outputs": outputs, "errors": errors,
@@ -98,8 +100,14 @@ def read(path: pathlib.Path, kind: str, images: np.ndarray, answers: dict[str, A
     return found["outputs"]
 
 
+def bytes_of(path: pathlib.Path) -> int:
+    """Of a file, or of all in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
 def test_all_domains_are_served_from_one_file_that_holds_the_trunk_once(tmp_path) -> None:
-    model = network(adapted=True)
+    model = network(adapted=True, width=6)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
     path = export(model, tmp_path / "served", preprocess=STATISTICS)
     normalized = {
@@ -109,8 +117,8 @@ def test_all_domains_are_served_from_one_file_that_holds_the_trunk_once(tmp_path
     outputs = read(path, "tf_saved_model", images, expected(model, normalized))
     both = ["features", "logits"]
     assert outputs == {"photo": both, "line-art": both, "serving_default": sorted(CLASSES)}
-    stored = sum(file.stat().st_size for file in (path / "variables").iterdir())
-    assert stored < 4 * model.count_params() + 20_000
+    # Beside the weights there is the graph, of any size of a network; the trunk has 170,000 bytes.
+    assert bytes_of(path) < 4 * model.count_params() + 50_000
 
 
 @pytest.mark.slow
@@ -121,9 +129,7 @@ def test_other_formats_answer_the_same_and_hold_the_trunk_once(
 ) -> None:
     pytest.importorskip("onnxruntime")
     model = network(adapted, width=6)
-    # LiteRT's signatures take the one image that they were written for.
-    images = np.random.default_rng(0).normal(size=(3 if kind == "onnx" else 1, 32, 32, 3))
-    images = images.astype("float32")
+    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
     path = export(model, tmp_path / name, kind, image_size=(32, 32))
     answers = expected(model, dict.fromkeys(CLASSES, images))
     if kind == "onnx":
@@ -131,7 +137,23 @@ def test_other_formats_answer_the_same_and_hold_the_trunk_once(
     outputs = read(path, kind, images, answers)
     assert outputs["serving_default"] == sorted(CLASSES)
     assert kind == "onnx" or adapted or outputs["features"] == ["features"]
-    assert path.stat().st_size < 1.25 * 4 * model.count_params()
+    assert bytes_of(path) < 4 * model.count_params() + {"onnx": 40_000, "litert": 15_000}[kind]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind, name, share",
+    [("tf_saved_model", "a", 1.03), ("onnx", "a.onnx", 1.01), ("litert", "a.tflite", 1.00)],
+)
+def test_a_file_of_all_domains_is_as_large_as_trunk_and_adapters(
+    kind, name, share, tmp_path
+) -> None:
+    pytest.importorskip("tf2onnx")
+    classes = {f"domain{number}": 100 for number in range(8)}
+    model = UniversalResNet26(None, classes, adapter="parallel", frozen_trunk=True)
+    path = export(model, tmp_path / name, kind, image_size=(64, 64))
+    # What benchmarks/README.md says, to as many digits.
+    assert round(bytes_of(path) / (4 * model.count_params()), 2) <= share
 
 
 @pytest.mark.slow
