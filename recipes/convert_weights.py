@@ -1,7 +1,8 @@
 """Converts checkpoints of the papers' authors to this library's networks, and back.
 
 Papers: Rebuffi et al. (rebuffi2018) and Li et al. (li2022), whose repositories are
-srebuffi/residual_adapters, VICO-UoE/UniversalRepresentations (VisualDecathlon) and VICO-UoE/URL.
+srebuffi/residual_adapters, VICO-UoE/UniversalRepresentations (VisualDecathlon, and SegNet of
+DensePred) and VICO-UoE/URL.
 
     python recipes/convert_weights.py --source=residual_adapters --input=checkpoint.t7 \\
         --domains=aircraft,dtd --output=adapters.keras
@@ -22,7 +23,8 @@ from absl import app, flags
 from keras_univrep.conversion import from_torch, to_torch
 
 SOURCE = flags.DEFINE_enum(
-    "source", None, ["residual_adapters", "universal_representations", "url"],
+    "source", None, ["residual_adapters", "universal_representations",
+                     "universal_representations_dense", "url"],
     "The repository that the checkpoint is of.", required=True,
 )  # fmt: skip
 INPUT = flags.DEFINE_string("input", None, "The checkpoint, or a .keras file.", required=True)

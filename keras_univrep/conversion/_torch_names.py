@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_univrep.backbones import AdaptedBackbone, ResNet18, ResNet26
+from keras_univrep.backbones import AdaptedBackbone, ResNet18, ResNet26, SegNet
+from keras_univrep.backbones._segnet_parts import CONVOLUTIONS
 from keras_univrep.layers import DomainCopy, ParallelAdapter, SeriesAdapter
 from keras_univrep.layers.domain_bank import DomainBank
 from keras_univrep.models import MultiDomainModel
@@ -56,6 +57,11 @@ class _Parts:
         layer = self.banks.get(id(layer), layer)
         return layer.part(domain) if isinstance(layer, DomainBank) else layer
 
+    @property
+    def has_own_normalizations(self) -> bool:
+        layer = self.trunk.end_normalization
+        return isinstance(self.banks.get(id(layer), layer), DomainBank)
+
 
 def residual_adapters(model: MultiDomainModel) -> Iterator[Pair]:
     """Of github.com/srebuffi/residual_adapters: normalisations of each task behind every unit."""
@@ -92,7 +98,8 @@ def residual_adapters(model: MultiDomainModel) -> Iterator[Pair]:
 
 
 def universal_representations(model: MultiDomainModel) -> Iterator[Pair]:
-    """Of VisualDecathlon in github.com/VICO-UoE/UniversalRepresentations: all is shared."""
+    """Of VisualDecathlon in github.com/VICO-UoE/UniversalRepresentations: all is shared, or
+    each convolution has adapters and each domain its own normalisations."""
     parts = _Parts(model, end_activation=False)
     network = parts.trunk
     units = [(network.stem, "conv1", "bn1")]
@@ -100,10 +107,24 @@ def universal_representations(model: MultiDomainModel) -> Iterator[Pair]:
         place = f"layer{number // 4 + 1}.{number % 4}"
         units += [(block.unit1, f"{place}.conv1", f"{place}.bn1")]
         units += [(block.unit2, f"{place}.conv2", f"{place}.bn2")]
+    kinds = {type(parts.convolution(unit)[1]) for unit, _, _ in units}
+    adapted = kinds == {ParallelAdapter}
+    if not adapted and (kinds != {type(None)} or parts.has_own_normalizations):
+        raise UnsuitableError(
+            "parallel adapters at all convolutions, or no part that domains have of their own"
+        )
+    normalizations: list[tuple[Any, str]] = [(network.end_normalization, "end_bn")]
     for unit, convolution, normalization in units:
-        yield unit.convolution.kernel, f"{convolution}.weight"
-        yield from _normalization(unit.normalization, normalization)
-    yield from _normalization(network.end_normalization, "end_bn")
+        layer, bank = parts.convolution(unit)
+        normalizations.append((unit.normalization, normalization))
+        yield layer.kernel, f"{convolution}.conv.weight" if adapted else f"{convolution}.weight"
+        for task, domain in enumerate(model.domains if adapted else ()):
+            yield bank.part(domain).kernel, f"{convolution}.parallel_conv.{task}.conv.weight"
+    for layer, name in normalizations:
+        if not adapted:
+            yield from _normalization(layer, name)
+        for task, domain in enumerate(model.domains if adapted else ()):
+            yield from _normalization(parts.normalization(layer, domain), f"{name}.bns.{task}")
     for task, head in enumerate(model.heads):
         yield from _dense(head, "cls_fn" if len(model.heads) == 1 else f"cls_fn.{task}")
 
@@ -123,9 +144,41 @@ def url_resnet18(model: keras.Model) -> Iterator[Pair]:
         yield from _normalization(unit.normalization, normalization)
 
 
+# Our names of tasks, and theirs.
+TASKS = {"segmentation": "semantic", "normals": "normal"}
+
+
+def universal_representations_dense(model: SegNet) -> Iterator[Pair]:
+    """Of DensePred in github.com/VICO-UoE/UniversalRepresentations: SegNet, one task or several."""
+    if not isinstance(model, SegNet) or not model.tasks:
+        raise UnsuitableError("another architecture")
+    theirs = {task: TASKS.get(task, task) for task in model.tasks}
+    directions = {task for task, name in theirs.items() if name == "normal"}
+    if set(model.normalized) != directions:
+        raise UnsuitableError(f"normalized={sorted(directions)}, not {sorted(model.normalized)}")
+    for way, first, others in (
+        ("encoder", "encoder_block", "conv_block_enc"),
+        ("decoder", "decoder_block", "conv_block_dec"),
+    ):
+        for level, count in enumerate(CONVOLUTIONS):
+            for number in range(count):
+                place = f"backbone.{others if number else first}.{level}"
+                # Two further convolutions are in a sequence, a single one is not.
+                place += f".{number - 1}" if number and count > 2 else ""
+                unit = f"{way}{level + 1}_unit{number + 1}"
+                yield from _dense(model.get_layer(f"{unit}_conv"), f"{place}.0")
+                yield from _normalization(model.get_layer(f"{unit}_norm"), f"{place}.1")
+    for task, name in theirs.items():
+        head = model.get_layer(f"{task}_head")
+        place = "decoder" if len(theirs) == 1 else f"decoders.{name}"
+        yield from _dense(head.convolution, f"{place}.pred_task.0")
+        yield from _dense(head.projection, f"{place}.pred_task.1")
+
+
 NAMES = {
     "residual_adapters": residual_adapters,
     "universal_representations": universal_representations,
+    "universal_representations_dense": universal_representations_dense,
     "url": url_resnet18,
 }
 
@@ -152,6 +205,7 @@ _COUNTS = {r"(.*\.)?num_batches_tracked": "the output depends on no count of bat
 UNUSED = {
     "residual_adapters": _COUNTS,
     "universal_representations": _COUNTS,
+    "universal_representations_dense": _COUNTS,
     "url": {
         **_COUNTS,
         r"cls_fn(\.\d+)?\.(weight|bias|scale)": "training classes, which no test has",

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_univrep.backbones import ResNet18, ResNet26
-from keras_univrep.conversion._torch_names import BESIDE, NAMES, UNUSED, WRAPPERS
+from keras_univrep.backbones import ResNet18, ResNet26, SegNet
+from keras_univrep.conversion._torch_names import BESIDE, NAMES, TASKS, UNUSED, WRAPPERS
 from keras_univrep.conversion.read_torch_checkpoint import read_torch_checkpoint
 from keras_univrep.models import MultiDomainModel
 
@@ -26,8 +26,10 @@ def from_torch(
     |---|---|---|
     | "residual_adapters" | srebuffi/residual_adapters | `MultiDomainModel` over `ResNet26`, with |
     | | | parallel, series or no adapters, as the weights say |
-    | "universal_representations" | VICO-UoE/UniversalRepresentations, | the same, all shared |
-    | | VisualDecathlon | |
+    | "universal_representations" | VICO-UoE/UniversalRepresentations, | the same, all shared or |
+    | | VisualDecathlon | with parallel adapters |
+    | "universal_representations_dense" | the same, DensePred: SegNet | `SegNet`: classes come as |
+    | | of one or several tasks | logits, not their log-softmax |
     | "url" | VICO-UoE/URL | `ResNet18` as released, without classifiers |
 
     Every weight of the network must be in the checkpoint, with its shape, and every weight of the
@@ -38,7 +40,9 @@ def from_torch(
     Args:
         checkpoint: The file, whole pickled networks included, or its state dictionary.
         source: One of the names above.
-        domains: Names of the tasks, in their order in the checkpoint; not for "url".
+        domains: Names of the tasks, in their order in the checkpoint; not for "url". A checkpoint
+            of several dense tasks has their names: "semantic" becomes "segmentation", "normal"
+            "normals"; that of one has none.
         modules: As for `read_torch_checkpoint`.
 
     Returns:
@@ -136,6 +140,8 @@ def _build(state: Mapping[str, np.ndarray], source: str, domains: tuple[str, ...
     if source == "url":
         stem = state.get("conv1.weight")
         return ResNet18(width=1.0 if stem is None else len(stem) / 64)
+    if source == "universal_representations_dense":
+        return _build_dense(state, domains)
     pattern = r"linears\.(\d+)\.bias" if source == "residual_adapters" else r"cls_fn\.?(\d*)\.bias"
     found = {m.group(1): len(state[n]) for n in state if (m := re.fullmatch(pattern, n))}
     counts = [found[key] for key in sorted(found, key=lambda key: int(key or 0))]
@@ -144,16 +150,37 @@ def _build(state: Mapping[str, np.ndarray], source: str, domains: tuple[str, ...
             "`domains` must name the tasks of the checkpoint, in their order. Received: "
             f"{list(domains)} for {len(counts)} classifiers, of {counts} classes."
         )
-    stem = state.get("conv1.weight", state.get("pre_layers_conv.conv.weight"))
-    width = 1.0 if stem is None else len(stem) / 32
+    stems = ("conv1.weight", "conv1.conv.weight", "pre_layers_conv.conv.weight")
+    width = next((len(state[stem]) / 32 for stem in stems if stem in state), 1.0)
     if source == "universal_representations":
-        backbone = ResNet26(width=width, end_activation=False, name="backbone")
+        adapter = _adapter(state)
+        backbone = ResNet26(
+            domains if adapter else None, adapter, width=width, end_activation=False,
+            name="backbone",
+        )  # fmt: skip
     else:
         backbone = ResNet26(
             width=width, domains=domains, normalization="domain", adapter=_adapter(state),
             placement=_placement(state), name="backbone",
         )  # fmt: skip
     return MultiDomainModel(backbone, dict(zip(domains, counts, strict=True)))
+
+
+def _build_dense(state: Mapping[str, np.ndarray], domains: tuple[str, ...]) -> SegNet:
+    pattern = r"decoders?(?:\.(\w+))?\.pred_task\.1\.bias"
+    found = {m.group(1): len(state[n]) for n in state if (m := re.fullmatch(pattern, n))}
+    ours = {theirs: task for task, theirs in TASKS.items()}
+    names = tuple(ours.get(name, name) for name in found if name is not None)
+    names = names if len(names) == len(found) else domains
+    if len(names) != len(found) or (domains and domains != names):
+        raise ValueError(
+            "`domains` must name the task of a checkpoint of one, and may be left out where there "
+            f"are several. Received: {list(domains)} for {list(found)}, of {list(found.values())} "
+            "channels."
+        )
+    stem = state.get("backbone.encoder_block.0.0.weight")
+    width = 1.0 if stem is None else len(stem) / 64
+    return SegNet(dict(zip(names, found.values(), strict=True)), width=width)
 
 
 def _adapter(state: Mapping[str, np.ndarray]) -> str | None:

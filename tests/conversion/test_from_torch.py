@@ -16,16 +16,18 @@ import pytest
 from keras import ops
 
 from keras_univrep.applications import UniversalResNet26
-from keras_univrep.backbones import AdaptedBackbone, ResNet18, ResNet26
+from keras_univrep.backbones import AdaptedBackbone, ResNet18, ResNet26, SegNet
 from keras_univrep.conversion import from_torch, to_torch
 from keras_univrep.models import MultiDomainModel
 
 WRITER = pathlib.Path(__file__).parent / "torch_networks.py"
-KINDS = ["normal", "parallel", "half", "series", "shared", "single", "url"]
-DOMAINS = {"single": ["photo"], "url": []}
+KINDS = ["normal", "parallel", "half", "series", "shared", "single", "attached", "url", "dense",
+         "dense_single"]  # fmt: skip
+DOMAINS = {"single": ["photo"], "url": [], "dense": [], "dense_single": ["normals"]}
 SOURCES = {
     **dict.fromkeys(("normal", "parallel", "half", "series"), "residual_adapters"),
-    **dict.fromkeys(("shared", "single"), "universal_representations"),
+    **dict.fromkeys(("shared", "single", "attached"), "universal_representations"),
+    **dict.fromkeys(("dense", "dense_single"), "universal_representations_dense"),
     "url": "url",
 }
 
@@ -57,7 +59,12 @@ def check_outputs(model: keras.Model, folder: pathlib.Path, kind: str) -> None:
         expected = dict(stored)
     images = expected.pop("images").transpose(0, 2, 3, 1)
     for number, (name, right) in enumerate(sorted(expected.items())):
-        if kind == "url":
+        if kind.startswith("dense"):
+            task = list(model.tasks)[number]
+            found = model(images, training=False)[task]
+            found = ops.log_softmax(found) if task == "segmentation" else found
+            right = right.transpose(0, 2, 3, 1)
+        elif kind == "url":
             found = model(images, training=False)
         else:
             found = model(images, domain=model.domains[number], training=False)
@@ -77,7 +84,7 @@ def test_outputs_are_the_authors_and_weights_go_back(files, kind) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["parallel", "shared", "url"])
+@pytest.mark.parametrize("kind", ["parallel", "shared", "attached", "url"])
 def test_networks_of_full_size_convert(tmp_path, kind) -> None:
     write(tmp_path, 32)
     check_outputs(convert(tmp_path, kind), tmp_path, kind)
@@ -189,6 +196,12 @@ def test_networks_with_parts_of_each_domain_go_to_residual_adapters_and_back(mak
     check_there_and_back(model, "residual_adapters")
 
 
+def test_adapters_over_a_frozen_trunk_go_to_universal_representations_and_back() -> None:
+    model = adapted(end_activation=False)
+    draw(model)
+    check_there_and_back(model, "universal_representations")
+
+
 @pytest.mark.slow
 def test_the_shipped_network_goes_to_residual_adapters_and_back() -> None:
     check_there_and_back(UniversalResNet26("vdd"), "residual_adapters")
@@ -210,6 +223,18 @@ def test_the_shipped_network_goes_to_residual_adapters_and_back() -> None:
             lambda: adapted(domains=("photo", "sketch", "other")),
             "no weights such as .*other",
         ),
+        ("universal_representations", lambda: own(end_activation=False, placement="half"), "all"),
+        (
+            "universal_representations",
+            lambda: own(None, end_activation=False, normalization="domain"),
+            "no part that domains have",
+        ),
+        (
+            "universal_representations_dense",
+            lambda: SegNet({"depth": 1, "normals": 3}, width=0.0625, normalized=["depth"]),
+            r"normalized=\['normals'\], not \['depth'\]",
+        ),
+        ("universal_representations_dense", lambda: SegNet(width=0.0625), "another architecture"),
         ("residual_adapters", lambda: ResNet18(width=0.0625), "another architecture"),
     ],
 )
@@ -226,3 +251,6 @@ def test_wrong_sources_and_domains_are_refused(files) -> None:
         from_torch(state, "universal_representations", ["photo"])
     with pytest.raises(ValueError, match="Choose another `source`"):
         to_torch(convert(files, "url"), "residual_adapters")
+    for kind, names in (("dense", ["a", "b", "c"]), ("dense_single", [])):
+        with pytest.raises(ValueError, match="may be left out where there are several"):
+            from_torch(files / f"{kind}.pth", "universal_representations_dense", names)

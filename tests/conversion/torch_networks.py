@@ -143,6 +143,117 @@ class Shared(nn.Module):
         return self.cls_fn(x) if isinstance(self.cls_fn, nn.Linear) else self.cls_fn[task](x)
 
 
+# Which task it is, a global of the authors' code.
+CURRENT = {"task": 0}
+
+
+class AttachedConvolution(nn.Module):
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+        sizes = conv.in_channels, conv.out_channels, conv.stride
+        self.parallel_conv = nn.ModuleList([Parallel(*sizes) for _ in CLASSES])
+
+    def forward(self, x):
+        return self.conv(x) + self.parallel_conv[CURRENT["task"]](x)
+
+
+class DomainNorms(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.bns = norms(channels, len(CLASSES))
+
+    def forward(self, x):
+        return self.bns[CURRENT["task"]](x)
+
+
+class Attached(Shared):
+    """The shared network, after adapters were attached to it."""
+
+    def __init__(self, width, classes):
+        super().__init__(width, classes)
+        blocks = [block for block in self.modules() if isinstance(block, Block)]
+        for part in [self, *blocks]:
+            for name, child in list(part.named_children()):
+                if isinstance(child, nn.Conv2d):
+                    setattr(part, name, AttachedConvolution(child))
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(part, name, DomainNorms(child.num_features))
+
+    def forward(self, x, task):
+        CURRENT["task"] = task
+        return super().forward(x, task)
+
+
+def unit(channels, filters):
+    conv = nn.Conv2d(channels, filters, 3, padding=1)
+    return nn.Sequential(conv, nn.BatchNorm2d(filters), nn.ReLU())
+
+
+class SegNet(nn.Module):
+    """13 convolutions down and 13 up; places of the maxima are kept."""
+
+    def __init__(self, width):
+        super().__init__()
+        sizes = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        below, above = [3, *sizes[:4]], [sizes[0], *sizes[:4]]
+        self.encoder_block = nn.ModuleList([unit(a, b) for a, b in zip(below, sizes)])
+        self.decoder_block = nn.ModuleList([unit(a, b) for a, b in zip(sizes, above)])
+        more = [1, 1, 2, 2, 2]
+        self.conv_block_enc = nn.ModuleList([self.units(n, k) for n, k in zip(sizes, more)])
+        self.conv_block_dec = nn.ModuleList([self.units(n, k) for n, k in zip(above, more)])
+
+    def units(self, channels, count):
+        made = [unit(channels, channels) for _ in range(count)]
+        return made[0] if count == 1 else nn.Sequential(*made)
+
+    def forward(self, x):
+        places = []
+        for first, others in zip(self.encoder_block, self.conv_block_enc):
+            x, where = functional.max_pool2d(others(first(x)), 2, return_indices=True)
+            places.append(where)
+        for level in reversed(range(5)):
+            x = functional.max_unpool2d(x, places[level], 2)
+            x = self.conv_block_dec[level](self.decoder_block[level](x))
+        return x
+
+
+class DenseHead(nn.Module):
+    def __init__(self, channels, outputs):
+        super().__init__()
+        self.pred_task = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.Conv2d(channels, outputs, 1)
+        )
+
+    def forward(self, x):
+        return self.pred_task(x)
+
+
+MAPS = {"semantic": 5, "depth": 1, "normal": 3}
+FINISH = {
+    "semantic": lambda x: functional.log_softmax(x, 1),
+    "depth": lambda x: x,
+    "normal": lambda x: functional.normalize(x),
+}
+
+
+class Dense(nn.Module):
+    def __init__(self, width, tasks):
+        super().__init__()
+        self.backbone = SegNet(width)
+        self.tasks = tasks
+        heads = {task: DenseHead(width, MAPS[task]) for task in tasks}
+        if len(tasks) == 1:
+            self.decoder = heads[tasks[0]]
+        else:
+            self.decoders = nn.ModuleDict(heads)
+
+    def forward(self, x, task):
+        name = self.tasks[task]
+        head = self.decoder if len(self.tasks) == 1 else self.decoders[name]
+        return FINISH[name](head(self.backbone(x)))
+
+
 class FewShot(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -168,6 +279,8 @@ def main(folder, width):
     networks |= {
         "series": ResidualAdapters(width, "series"), "shared": Shared(width, CLASSES),
         "single": Shared(width, CLASSES[:1]), "url": FewShot(2 * width),
+        "attached": Attached(width, CLASSES), "dense": Dense(width, list(MAPS)),
+        "dense_single": Dense(width, ["normal"]),
     }  # fmt: skip
     for name, network in networks.items():
         for module in network.modules():
@@ -180,7 +293,8 @@ def main(folder, width):
         network.eval()
         size = 84 if name == "url" else 64
         images = torch.randn(2, 3, size, size)
-        tasks = 1 if name in ("single", "url") else len(CLASSES)
+        tasks = 1 if name in ("single", "url", "dense_single") else len(CLASSES)
+        tasks = len(MAPS) if name == "dense" else tasks
         with torch.no_grad():
             outputs = {f"task{task}": network(images, task).numpy() for task in range(tasks)}
         np.savez(f"{folder}/{name}.npz", images=images.numpy(), **outputs)
@@ -189,6 +303,16 @@ def main(folder, width):
             torch.save(network, f"{folder}/{name}.pth", _use_new_zipfile_serialization=False)
         elif name == "url":
             torch.save({"epoch": 1, "state_dict": network.state_dict()}, f"{folder}/{name}.pth")
+        elif name.startswith("dense"):
+            moments = {"state": {0: {"exp_avg": torch.zeros(3)}}}
+            kept = {
+                "epoch": 1,
+                "state_dict": network.state_dict(),
+                "optimizer": moments,
+                "adaptor_optimizer": moments,
+                "adaptor_depth": {"conv1.weight": torch.ones(2)},
+            }
+            torch.save(kept, f"{folder}/{name}.pth")
         else:
             adapters = {"0.weight": torch.zeros(3)}
             kept = {"net": network.state_dict(), "adaptors": adapters, "acc": 1.0, "epoch": 2}
