@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -57,16 +58,18 @@ def test_other_settings_want_another_folder(finished):
 
 
 def test_other_images_want_another_folder(finished):
-    folder, arguments, _ = finished
-    write_examples(folder / "more", 8, 2)
-    run = {**arguments, "images": str(folder / "more")}
-    add_domain(str(folder / "grown"), **run)
-    write_examples(folder / "more", 9, 2)
+    folder, arguments, result = finished
+    out, mine = str(folder / "out"), folder / "mine"
+    more = write_examples(folder / "more", 9, 3)
+    shutil.copy(more / "Forest" / "8.png", mine / "Forest")
     with pytest.raises(ValueError, match="other values of files"):
-        add_domain(str(folder / "grown"), **run)
-    write_examples(folder / "more", 9, 3)
+        add_domain(out, **arguments)
+    shutil.copytree(more / "HerbaceousVegetation", mine / "HerbaceousVegetation")
     with pytest.raises(ValueError, match="other values of classes, files"):
-        add_domain(str(folder / "grown"), **run)
+        add_domain(out, **arguments)
+    shutil.rmtree(mine / "HerbaceousVegetation")
+    (mine / "Forest" / "8.png").unlink()
+    assert add_domain(out, **arguments) == result
 
 
 ALONE = """
