@@ -13,8 +13,7 @@ opens the files of the paper.
 A method is the name of a balancer, "URL", "BAM" (distillation of predictions), or "URL+" and the
 name of a balancer. The single-task networks are trained first: they are the teachers, and what
 Delta_MTL is measured against. What is there is not trained again, and a killed run goes on where
-it was when the same command is given again. "best balancer" of the printed line is chosen on the
-validation split; the test split is read once for each network.
+it was when the same command is given again. The test split is read once for each network.
 
 Expected: docs/results.md. Hardware: two cores, about ten minutes a network.
 """
@@ -233,8 +232,8 @@ def draw_conflict(folder, title):
         if name.endswith("_cosine") and not name.startswith("val_")  # which Keras leaves empty
     }
     if pairs:
-        path = folder / "conflict.png"
-        plotting.plot_gradient_conflict(path, pairs, x_label="epoch", title=title)
+        path, words = folder / "conflict.png", {"x_label": "epoch", "title": title}
+        plotting.plot_gradient_conflict(path, pairs, **words)
 
 
 def distilled(network, teachers, predictions, settings):

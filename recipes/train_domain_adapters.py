@@ -127,8 +127,8 @@ def fit(model, domain, steps, batch, folder, title, seed):
     per_epoch = 50 if steps % 50 == 0 else steps
 
     def batches(first_step):
-        return datasets.multi_domain_pipeline(
-            {domain.name: domain}, "train", batch, True, seed=seed, first_step=first_step
+        return datasets.endless_batches(
+            {domain.name: domain}, "train", batch, seed=seed, first_step=first_step
         )
 
     bar = ProgressBar(title, per_epoch, steps // per_epoch)

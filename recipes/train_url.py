@@ -225,7 +225,7 @@ def make_batches(mine, caches, views, settings, trunk, seed):
         if caches is not None:
             return datasets.taught_pipeline(views, caches, batch, seed, first_step)
         how = (settings["augmentation"], settings["padding"], seed, first_step)
-        return datasets.multi_domain_pipeline(mine, "train", batch, True, *how)
+        return datasets.endless_batches(mine, "train", batch, *how)
 
     return batches
 

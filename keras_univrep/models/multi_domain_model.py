@@ -10,6 +10,7 @@ from keras_univrep.layers.copy_weights import copy_weights
 from keras_univrep.layers.domain_bank import DomainBank, unlocked
 from keras_univrep.layers.domain_names import check_domain, check_domains
 from keras_univrep.layers.stored_names import check_names, store_names
+from keras_univrep.models._default_compile import default_compile
 from keras_univrep.types import Shape, Tensor
 
 
@@ -394,20 +395,5 @@ class MultiDomainModel(keras.Model):
 
 def _check_count(domain: str, count: Any) -> None:
     if not isinstance(count, int) or count < 1:
-        raise ValueError(
-            "`num_classes` must map each domain to a positive integer. Received: "
-            f"{domain!r}: {count!r}."
-        )
-
-
-def default_compile(domains: tuple[str, ...], loss: Any, metrics: Any) -> dict[str, Any]:
-    """Returns the loss and metrics of a classifier of several domains, where none are given."""
-    if loss is None:
-        loss = {
-            name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in domains
-        }
-    if metrics is None:
-        metrics = {
-            name: [keras.metrics.SparseCategoricalAccuracy(name="accuracy")] for name in domains
-        }
-    return {"loss": loss, "metrics": metrics}
+        message = "`num_classes` must map each domain to a positive integer. Received: "
+        raise ValueError(f"{message}{domain!r}: {count!r}.")

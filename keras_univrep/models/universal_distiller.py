@@ -9,6 +9,7 @@ from keras import ops
 from keras_univrep import backend, losses
 from keras_univrep.layers import AlignmentAdapter
 from keras_univrep.losses.for_each import for_each
+from keras_univrep.models._default_compile import default_compile
 from keras_univrep.models._teaching import (
     Annealing,
     anneal,
@@ -19,7 +20,7 @@ from keras_univrep.models._teaching import (
     split_batch,
     teacher_answers,
 )
-from keras_univrep.models.multi_domain_model import MultiDomainModel, default_compile
+from keras_univrep.models.multi_domain_model import MultiDomainModel
 from keras_univrep.models.teacher_cache import TeacherCache
 from keras_univrep.optimizers import CoupledAdam, CoupledSGD
 from keras_univrep.types import Shape, Tensor
