@@ -7,6 +7,7 @@ import keras
 
 from keras_univrep.backbones._convolution_unit import ConvolutionUnit
 from keras_univrep.backbones._dense_checks import check_tasks
+from keras_univrep.backbones._named_tasks import NamedTasks
 from keras_univrep.backbones._segnet_parts import (
     Maps,
     decoded,
@@ -15,12 +16,11 @@ from keras_univrep.backbones._segnet_parts import (
     widths,
 )
 from keras_univrep.layers import BilinearResize, MaxPoolWithIndices
-from keras_univrep.layers.stored_names import check_names, store_names
 from keras_univrep.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class MTAN(keras.Model):
+class MTAN(NamedTasks):
     """The multi-task attention network on SegNet: each task weighs the channels it attends to.
 
     Beside the shared encoder and decoder of `SegNet`, each task has ten attention modules, whose
@@ -108,26 +108,6 @@ class MTAN(keras.Model):
         self.channels = channels
         self.normalized = normalized
         self.filters = filters[0]
-
-    def save_own_variables(self, store: Any) -> None:
-        """Writes the names of the outputs too.
-
-        Args:
-            store: Keras's store of this layer's own weights.
-        """
-        super().save_own_variables(store)
-        store_names(store, self.tasks)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Refuses weights whose outputs are not called as this network's.
-
-        Args:
-            store: Keras's store of this layer's own weights.
-
-        Raises:
-            ValueError: If they are not, or come in another order.
-        """
-        super().load_own_variables(check_names(store, self.tasks, self.name))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -7,12 +7,12 @@ import keras
 
 from keras_univrep.backbones._dense_blocks import DenseBlocks, maps_of
 from keras_univrep.backbones._dense_checks import check_auxiliary, check_tasks, check_width, scaled
+from keras_univrep.backbones._named_tasks import NamedTasks
 from keras_univrep.backbones.hrnet18 import HRNet18
-from keras_univrep.layers.stored_names import check_names, store_names
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class PADNet(keras.Model):
+class PADNet(NamedTasks):
     """The prediction-and-distillation network: a first prediction of each task, then a better one.
 
     Every task has features of its own, which a first prediction supervises. Each task then takes
@@ -127,26 +127,6 @@ class PADNet(keras.Model):
         self.policy = make.dtype
         # In a function, which Keras does not look into: its layers are this network's already.
         self.backbone = lambda: backbone
-
-    def save_own_variables(self, store: Any) -> None:
-        """Writes the names of the outputs too.
-
-        Args:
-            store: Keras's store of this layer's own weights.
-        """
-        super().save_own_variables(store)
-        store_names(store, self.tasks)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Refuses weights whose outputs are not called as this network's.
-
-        Args:
-            store: Keras's store of this layer's own weights.
-
-        Raises:
-            ValueError: If they are not, or come in another order.
-        """
-        super().load_own_variables(check_names(store, self.tasks, self.name))
 
     def get_config(self) -> dict[str, Any]:
         backbone = self.backbone()

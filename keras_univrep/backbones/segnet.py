@@ -6,16 +6,16 @@ from typing import Any
 import keras
 
 from keras_univrep.backbones._dense_checks import check_tasks
+from keras_univrep.backbones._named_tasks import NamedTasks
 from keras_univrep.backbones._segnet_parts import (
     encode_and_decode,
     task_outputs,
     widths,
 )
-from keras_univrep.layers.stored_names import check_names, store_names
 
 
 @keras.saving.register_keras_serializable(package="keras_univrep")
-class SegNet(keras.Model):
+class SegNet(NamedTasks):
     """The encoder and decoder of SegNet, with a head for each dense task.
 
     Thirteen convolutions down, which five poolings halve, thirteen up, which put values back where
@@ -103,26 +103,6 @@ class SegNet(keras.Model):
         self.channels = channels
         self.normalized = tuple(normalized or ())
         self.filters = filters[0]
-
-    def save_own_variables(self, store: Any) -> None:
-        """Writes the names of the outputs too.
-
-        Args:
-            store: Keras's store of this layer's own weights.
-        """
-        super().save_own_variables(store)
-        store_names(store, self.tasks or {})
-
-    def load_own_variables(self, store: Any) -> None:
-        """Refuses weights whose outputs are not called as this network's.
-
-        Args:
-            store: Keras's store of this layer's own weights.
-
-        Raises:
-            ValueError: If they are not, or come in another order.
-        """
-        super().load_own_variables(check_names(store, self.tasks or {}, self.name))
 
     def get_config(self) -> dict[str, Any]:
         return {
