@@ -18,6 +18,9 @@ CONVOLUTIONS = (2, 2, 3, 3, 3)
 PARTS = ("convolution", "projection")
 # By the gradient of the representation; the peers have `mgda_ub` alone.
 ON_REPRESENTATION = ("pcgrad", "cagrad")
+# Steps whose gradients, and not their losses alone, must be those of the peers.
+EXACT = ("uniform", "pcgrad")
+PROBES = 256  # Numbers of each kernel's gradient that are compared.
 
 
 # ---- what all workers share: weights, images, targets -------------------------------------------
@@ -71,6 +74,18 @@ def case_names() -> tuple[list[str], list[str], dict[str, str]]:
     return theirs + [f"train {name} on representation" for name in ON_REPRESENTATION], theirs, {}
 
 
+def probes(settings: dict[str, Any], gradients: dict[str, np.ndarray]) -> np.ndarray:
+    """The same numbers of the gradient of each shared kernel, which has the shape of `kernels`."""
+    rng = np.random.default_rng(settings["seed"])
+    return np.concatenate(
+        [
+            gradients[name].ravel()[rng.integers(0, kernel.size, PROBES)]
+            for name, kernel in kernels(settings).items()
+            if name.rpartition("_")[0] not in CHANNELS
+        ]
+    )
+
+
 # ---- this library -------------------------------------------------------------------------------
 
 
@@ -83,8 +98,8 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
 
     x, y = make_data(settings)
 
-    def network() -> keras.Model:
-        model = backbones.SegNet(CHANNELS, settings["width"])
+    def network(dtype: str) -> keras.Model:
+        model = backbones.SegNet(CHANNELS, settings["width"], dtype=dtype)
         for name, kernel in kernels(settings).items():
             task, _, part = name.rpartition("_")
             if task in CHANNELS:
@@ -94,10 +109,12 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
             layer.kernel.assign(kernel)
         return model
 
-    def train(balancer: Any, on: str | None = None) -> Callable[[], float]:
-        model = MultiTaskModel(network(), shared="features")
+    def compiled(
+        balancer: Any, optimizer: Any, on: str | None = None, dtype: str = "float32"
+    ) -> keras.Model:
+        model = MultiTaskModel(network(dtype), shared="features")
         model.compile(
-            keras.optimizers.SGD(settings["learning_rate"]),
+            optimizer,
             {
                 "segmentation": losses.SegmentationCrossEntropy(),
                 "depth": losses.DepthL1(),
@@ -106,6 +123,28 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
             balancer=balancer,
             on=on,
         )
+        return model
+
+    def gradient(make: Callable[[], Any]) -> Callable[[], np.ndarray]:
+        # In single precision a maximum that goes to another pixel changes a fifth of the gradient.
+        # The momentum after the first step is the gradient, but for its sign.
+        optimizer = keras.optimizers.SGD(1.0, momentum=0.9)
+        model = compiled(make(), optimizer, dtype="float64")
+
+        def step() -> np.ndarray:
+            model.train_on_batch(x, y)
+            momenta = optimizer.variables[-len(model.trainable_variables) :]
+            found = {
+                variable.path.split("/")[-2].removesuffix("_conv"): keras.ops.convert_to_numpy(m)
+                for variable, m in zip(model.trainable_variables, momenta, strict=True)
+                if variable.path.endswith("_conv/kernel")
+            }
+            return -probes(settings, found)
+
+        return step
+
+    def train(balancer: Any, on: str | None = None) -> Callable[[], float]:
+        model = compiled(balancer, keras.optimizers.SGD(settings["learning_rate"]), on)
 
         def step() -> float:
             model.reset_metrics()
@@ -125,6 +164,8 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
         cases[f"train {name} on representation"] = lambda name=name: train(
             made[name](), "representation"
         )
+    for name in EXACT:
+        cases[f"gradient {name}"] = lambda name=name: gradient(made[name])
     return cases
 
 
@@ -244,8 +285,10 @@ def peer_cases(
             total += row
         return total
 
-    def train(name: str) -> Callable[[], float]:
-        network = Network()
+    def prepared(
+        name: str, dtype: torch.dtype = torch.float32
+    ) -> tuple[Network, Callable[[], float]]:
+        network = Network().to(dtype)
         shared = list(network.trunk.parameters())
         optimizer = torch.optim.SGD(network.parameters(), settings["learning_rate"])
 
@@ -281,7 +324,7 @@ def peer_cases(
 
         def step() -> float:
             optimizer.zero_grad()
-            features = network.trunk(to_images(x))
+            features = network.trunk(to_images(x).to(dtype))
             cut = features.detach().requires_grad_() if name == "mgda_ub" else features
             losses = losses_of(network, cut)
             if name == "uniform":
@@ -293,6 +336,28 @@ def peer_cases(
             optimizer.step()
             return float(sum(losses).detach())
 
-        return step
+        return network, step
 
-    return {f"train {name}": lambda name=name: train(name) for name in BALANCERS}
+    def gradient(name: str) -> Callable[[], np.ndarray]:
+        network, step = prepared(name, torch.float64)
+
+        def gradients() -> np.ndarray:
+            step()
+            trunk, found = network.trunk, {}
+            decoder = list(reversed(trunk.decoder))
+            for number, count in enumerate(CONVOLUTIONS, start=1):
+                for unit in range(1, count + 1):
+                    for part, levels in (("encoder", trunk.encoder), ("decoder", decoder)):
+                        layer = levels[number - 1][3 * (unit - 1)]
+                        turned = layer.weight.grad.permute(2, 3, 1, 0)
+                        found[f"{part}{number}_unit{unit}"] = turned.numpy()
+            return probes(settings, found)
+
+        return gradients
+
+    cases: dict[str, Callable[[], Callable[[], Any]]] = {}
+    for name in BALANCERS:
+        cases[f"train {name}"] = lambda name=name: prepared(name)[1]
+    for name in EXACT:
+        cases[f"gradient {name}"] = lambda name=name: gradient(name)
+    return cases

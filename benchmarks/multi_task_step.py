@@ -5,7 +5,8 @@
 Five processes take turns, case by case: this library on TensorFlow, JAX and PyTorch, and the same
 step written straight in PyTorch, with one backward pass a task and the gradients in one flat
 vector, as published (channels first) and in its faster form (channels last). All start from the
-same weights, and the run fails unless their losses agree. Ratios, `results.json`: see
+same weights, and the run fails unless their losses agree, and in double precision the gradients of
+the shared kernels under equal weights and under PCGrad. Ratios, `results.json`: see
 `benchmarks/README.md`.
 """
 
@@ -17,13 +18,22 @@ from typing import Any
 
 import side_by_side
 from absl import app, flags
-from multi_task_cases import BALANCERS, ON_REPRESENTATION, case_names, our_cases, peer_cases
+from multi_task_cases import (
+    BALANCERS,
+    EXACT,
+    ON_REPRESENTATION,
+    case_names,
+    our_cases,
+    peer_cases,
+)
 from side_by_side import BACKENDS, OURS, PEERS, SMOKE, Row, Values
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench_multi_task", "Where results.json goes.")
 _WIDTH = flags.DEFINE_float("width", 0.5, "Factor of SegNet's channel numbers.")
 _SIZE = flags.DEFINE_integer("image_size", 64, "Height and width, a multiple of 32.")
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Images of a step.")
+# Of the largest entry, in the first step.
+GRADIENT_LIMIT = 1e-5
 # What only we have is compared with what the peers have for the same balancer.
 SAME = {f"train {name} on representation": f"train {name}" for name in ON_REPRESENTATION}
 
@@ -64,6 +74,13 @@ def main(argv: list[str]) -> None:
     cases = {worker: theirs if worker in PEERS else ours for worker in workers}
     rows = []
     print("versions:", side_by_side.versions(), "load:", os.getloadavg())
+    exact = [f"gradient {name}" for name in EXACT]
+    limits = dict.fromkeys(exact, GRADIENT_LIMIT)
+    # No rounds: the workers start, are compared, and end. Keras takes means in single precision on
+    # JAX whatever they are of.
+    compared = dict.fromkeys((worker for worker in workers if worker != "jax"), exact)
+    side_by_side.measure(__file__, {**settings, "rounds": 0, "limits": limits}, compared, 1)
+    print("gradients agree:", limits)
     for mode, threads in side_by_side.modes().items():
         seconds = side_by_side.measure(__file__, settings, cases, threads, SAME)
         rows += side_by_side.report(mode, table(seconds))

@@ -8,6 +8,7 @@ import pytest
 
 from keras_univrep import balancers, losses
 from keras_univrep.models import MultiTaskModel
+from keras_univrep.types import Tensor
 from tests.balancers.helpers import numpy
 from tests.balancers.test_every_balancer import NAMES
 from tests.models.test_multi_task_model import RATE, X, Y, linear_network
@@ -22,6 +23,36 @@ def test_the_scope_of_compile_counts_as_that_of_the_balancer() -> None:
         found.append([numpy(variable) for variable in model.network.trainable_variables])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+class Keeping(balancers.Uniform):
+    """Asks for the Gram matrix, and keeps it."""
+
+    needs_gradients = True
+
+    def make_variables(self) -> None:
+        self.gram = self.add_variable("gram", shape=(self.num_tasks, self.num_tasks))
+
+    def update(self, losses: Tensor, gram: Tensor | None = None) -> None:
+        self.gram.assign(gram)
+
+
+def test_inner_products_of_millions_of_entries_are_exact() -> None:
+    inputs = keras.Input((2048,))
+    hidden = keras.layers.Dense(1024, use_bias=False, name="shared")(inputs)
+    heads = {task: keras.layers.Dense(1, use_bias=False, name=task) for task in ("a", "b")}
+    network = keras.Model(inputs, {task: head(hidden) for task, head in heads.items()})
+    for head in heads.values():
+        head.kernel.assign(keras.random.uniform((1024, 1)))
+    model = MultiTaskModel(network)
+    loss = dict.fromkeys(heads, lambda target, output: output[..., 0])
+    model.compile(keras.optimizers.SGD(RATE), loss, balancer=Keeping())
+    x = np.random.default_rng(0).uniform(size=(1, 2048)).astype("float32")
+    v = np.concatenate([numpy(head.kernel).astype("float64") for head in heads.values()], 1)
+    model.train_on_batch(x, {task: np.zeros((1, 1), "float32") for task in heads})
+    # The gradient of the shared kernel is the outer product of x and v.
+    expected = np.sum(x.astype("float64") ** 2) * v.T @ v
+    np.testing.assert_allclose(numpy(model.balancer.gram), expected, rtol=3e-6)
 
 
 def test_gradnorm_may_look_at_the_last_shared_kernel_alone() -> None:
