@@ -6,6 +6,7 @@ and returns one step: a training step that returns its loss, or an inference tha
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pathlib
 import tempfile
@@ -103,6 +104,13 @@ def our_network(settings: dict[str, Any], domains: int = 1, adapted: bool = True
     return model
 
 
+def write_fused(settings: dict[str, Any], path: str) -> None:
+    """Writes the network of the first domain as one without adapters."""
+    from keras_univrep.compression import fuse
+
+    fuse(our_network(settings), domain_names(settings)[0]).save(path)
+
+
 def our_units(model: Any) -> list[Any]:
     """The 25 convolutions with what is around them."""
     units = [model.backbone.stem]
@@ -125,9 +133,15 @@ def our_cases(settings: dict[str, Any]) -> dict[str, Callable[[], Callable[[], A
         return lambda: model.predict_on_batch(x)[name]
 
     def infer_fused() -> Callable[[], Any]:
-        from keras_univrep.compression import fuse
-
-        model = fuse(our_network(settings), name)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "fused.keras")
+            # As it is deployed: the process that fused it had the adapted network in memory.
+            maker = multiprocessing.get_context("spawn").Process(
+                target=write_fused, args=(settings, path)
+            )
+            maker.start()
+            maker.join()
+            model = keras.saving.load_model(path)
         return lambda: model.predict_on_batch(images)
 
     def train(frozen: bool) -> Callable[[], float]:
