@@ -33,8 +33,8 @@ class MTAN(NamedTasks):
         the concatenation of channels:
 
             a_t^1 = sigmoid(g_t^1(u_1)) p_1
-            a_t^j = sigmoid(g_t^j([u_j; P(f^(j-1)(a_t^(j-1)))])) p_j      (encoder: eq. 1, 2)
-            a_t^j = sigmoid(g_t^j([u_j; f^j(U(a_t^(j-1)))])) p_j          (decoder: eq. 1, 3)
+            a_t^j = sigmoid(g_t^j([u_j; P(f^(j-1)(a_t^(j-1)))])) p_j      (encoder: equations 1, 2)
+            a_t^j = sigmoid(g_t^j([u_j; f^j(U(a_t^(j-1)))])) p_j          (decoder: equations 1, 3)
 
         | symbol | here | shape |
         |---|---|---|

@@ -26,10 +26,12 @@ def convolution(
     """A convolution, with or without a parallel residual adapter, in the backend's fastest form.
 
     Equation:
-        rebuffi2018, section 3.1.2: `(f + diag_L(alpha)) * x`, where `diag_L` puts alpha on the
-        centre tap of zeros. One convolution gives the sum of both. While f is frozen the
-        gradient of alpha is taken at the centre tap alone, a matrix product in place of the
-        gradient of all taps.
+        rebuffi2018, section 3.1.2, where `diag_L` puts alpha on the centre tap of zeros:
+
+            y = (f + diag_L(alpha)) * x
+
+        One convolution gives the sum of both. While f is frozen the gradient of alpha is taken at
+        the centre tap alone, a matrix product in place of the gradient of all taps.
 
     Args:
         inputs: x, (batch, *spatial, channels), of one to three spatial axes.

@@ -19,7 +19,7 @@ class AlignedMTL(Balancer):
     Equation:
         senushkin2023, eq. 13 and algorithm 1, with `gram = V diag(lambda) V'` of rank R:
 
-            w = sqrt(lambda_R) V diag(lambda^-1/2) V' p
+            w = sqrt(lambda_R) V diag(lambda^(-1/2)) V' p
 
         | symbol | here | shape |
         |---|---|---|

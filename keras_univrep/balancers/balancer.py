@@ -16,8 +16,10 @@ class Balancer:
     """Turns the losses of the tasks, and the Gram matrix of their gradients, into task weights.
 
     Equation:
-        li2022, eq. 2: the shared variables move along `sum_t w_t g_t`, with g_t the gradient of
-        the loss of task t and w = `weights(losses, gram)`.
+        li2022, eq. 2: the shared variables move along d, with g_t the gradient of the loss of
+        task t and w = `weights(losses, gram)`:
+
+            d = sum_t w_t g_t
 
         | symbol | here | shape |
         |---|---|---|

@@ -17,7 +17,7 @@ class FAMO(Balancer):
     Equation:
         liu2023, eq. 9 and 10, with z = softmax(xi):
 
-            w_t = c z_t / (L_t - b_t),   c = 1 / sum_i z_i / (L_i - b_i)
+            w_t = c z_t / (L_t - b_t),   c = 1 / (sum_i z_i / (L_i - b_i))
             xi <- xi - beta (J' delta + gamma xi),   delta_t = log(L_t - b_t) - log(L'_t - b_t)
 
         with L' the losses of the same batch after the step, J the Jacobian of the softmax. A task

@@ -17,7 +17,7 @@ class GradDrop(Balancer):
     Equation:
         chen2020, eq. 1 and algorithm 1, for each coordinate, with U drawn from [0, 1):
 
-            P = (1 + sum_t g_t / sum_t |g_t|) / 2
+            P = 1/2 (1 + (sum_t g_t) / (sum_t |g_t|))
             g = sum_t (l_t + (1 - l_t) M_t) g_t,   M_t = [P > U][g_t > 0] + [P < U][g_t < 0]
 
         On a representation z the signs are those of z g_t, summed over the batch, and one U

@@ -14,8 +14,9 @@ class IMTLG(Balancer):
     """Moves along the combination that projects equally onto the gradients of all tasks.
 
     Equation:
-        liu2021, eq. 4 and 5: `g = sum_t w_t g_t` with `sum_t w_t = 1` and
+        liu2021, eq. 4 and 5:
 
+            g = sum_t w_t g_t   with sum_t w_t = 1
             <g, g_i> / ||g_i|| = <g, g_j> / ||g_j||   for all i, j
 
         so that `w_t` is proportional to `(C^-1 1)_t / ||g_t||`, C the cosines between the

@@ -15,9 +15,10 @@ class IMTLH(Balancer):
     """`IMTLL` for all variables, then `IMTLG` for the shared ones.
 
     Equation:
-        liu2021, algorithm 1: with the scaled losses `exp(s_t) L_t - s_t`, the shared variables
-        follow `sum_t a_t exp(s_t) g_t`, a the weights of `IMTLG` for the scaled gradients, and
-        each head follows its own `exp(s_t) g_t`.
+        liu2021, algorithm 1, with the scaled losses `exp(s_t) L_t - s_t` and a the weights of
+        `IMTLG` for the scaled gradients: the shared variables follow d, each head its d_t
+
+            d = sum_t a_t exp(s_t) g_t,   d_t = exp(s_t) g_t
 
         | symbol | here | shape |
         |---|---|---|

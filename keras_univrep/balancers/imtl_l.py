@@ -14,7 +14,9 @@ class IMTLL(Balancer):
     """Learns scales under which the losses of all tasks are alike.
 
     Equation:
-        liu2021, eq. 7: `L = sum_t exp(s_t) L_t - s_t`, lowest in s where exp(s_t) L_t = 1.
+        liu2021, eq. 7, lowest in s where exp(s_t) L_t = 1:
+
+            L = sum_t (exp(s_t) L_t - s_t)
 
         | symbol | here | shape |
         |---|---|---|

@@ -18,8 +18,12 @@ class NashMTL(Balancer):
     """Moves along the Nash bargaining solution, to which the scale of no task matters.
 
     Equation:
-        navon2022, claim 3.1: `d = sum_t w_t g_t` with w > 0 and `gram w = 1 / w`, the minimum of
-        `w' gram w / 2 - sum_t log w_t`. Its length is the root of the number of tasks.
+        navon2022, claim 3.1, with w > 0:
+
+            d = sum_t w_t g_t,   gram w = 1 / w
+
+        w is the minimum of `w' gram w / 2 - sum_t log w_t`. The length of d is the root of the
+        number of tasks.
 
     Differences:
         The paper solves by a sequence of approximations; here Newton's method, damped as suits

@@ -17,7 +17,7 @@ class Uncertainty(Balancer):
     Equation:
         kendall2018, eq. 7 and 10, in the logarithm of the variance:
 
-            L = sum_t L_t / (s_t exp(sigma_t)) + sigma_t / 2
+            L = sum_t (L_t / (s_t exp(sigma_t)) + sigma_t / 2)
 
         | symbol | here | shape |
         |---|---|---|

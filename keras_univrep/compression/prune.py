@@ -29,7 +29,7 @@ def prune(
         he2022, section 3.4, by Liu et al. (2019), for the weights w_1 .. w_n of all kernels (or of
         each), with the order pi of their magnitudes:
 
-            w_pi(1) = .. = w_pi(m) = 0,    m = round(sparsity n)
+            w_(pi(1)) = .. = w_(pi(m)) = 0,    m = round(sparsity n)
 
     Differences: he2022 prints neither the rate nor what is pruned. The default drops as many
         weights over all convolutions and dense layers as two sub-backbones have more than one. Of

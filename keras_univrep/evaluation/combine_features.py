@@ -15,7 +15,7 @@ def combine_features(features: Mapping[str, Any] | Sequence[Any], how: str) -> n
     Equation:
         li2022 section 5.3 and tables 8, 18 and 19, the rows "Sum" and "Concate"
 
-            sum: sum_k f_k(x) / ||f_k(x)||,   concatenate: [f_1(x) / ||f_1(x)||, ...]
+            "sum":  sum_k f_k(x) / ||f_k(x)||,   "concatenate":  [f_1(x) / ||f_1(x)||, ...]
 
         | symbol | here | shape |
         |---|---|---|

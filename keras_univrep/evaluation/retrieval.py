@@ -21,7 +21,7 @@ def recall_at_k(
     Equation:
         li2022 section 5.4, global retrieval, tables 8, 18 and 19:
 
-            Recall@k = 1/n sum_i 1[y_j = y_i for some j among the k nearest of i, j != i]
+            recall_k = 1/n sum_i 1[y_j = y_i for some j among the k nearest of i, j != i]
 
         | symbol | here | shape |
         |---|---|---|

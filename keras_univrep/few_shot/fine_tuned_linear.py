@@ -20,7 +20,7 @@ class FineTunedLinear(EpisodicClassifier):
     Equation:
         Chen et al., 2019, section 3.1 (Baseline), for batches B of the support set:
 
-            g = d/dW mean over B of ce(softmax(W f(x) + b), y) + weight_decay W
+            g = d / d W mean over B of ce(softmax(W f(x) + b), y) + weight_decay W
             v = momentum v + (1 - dampening) g    (v = g in the first step)
             W <- W - learning_rate v
 

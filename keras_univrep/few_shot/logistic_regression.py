@@ -17,7 +17,9 @@ class LogisticRegression(EpisodicClassifier):
     """Multinomial logistic regression on the support set, an episode after the other.
 
     Equation:
-        min_{W, b}  C sum_{(x, y) in S} ce(softmax(W f(x) + b), y) + ||W||^2 / 2
+        For the support set S:
+
+            min_{W, b}  C sum_{(x, y) in S} ce(softmax(W f(x) + b), y) + ||W||^2 / 2
 
         | symbol | here | shape |
         |---|---|---|

@@ -21,7 +21,7 @@ class NearestNeighbours(EpisodicClassifier):
     Equation:
         The k-nearest-neighbour rule:
 
-            p(y = j | x) = (1 / k) sum_{i in N_k(x)} 1[y_i = j]
+            p(y = j | x) = 1 / k sum_{i in N_k(x)} 1[y_i = j]
 
         | symbol | here | shape |
         |---|---|---|

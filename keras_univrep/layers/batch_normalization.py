@@ -18,7 +18,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
             mean = sum_i x_i / N
             variance = sum_i (x_i - mean)^2 / N
-            y_i = gamma * (x_i - mean) / sqrt(variance + epsilon) + beta
+            y_i = gamma (x_i - mean) / sqrt(variance + epsilon) + beta
 
         | symbol         | here                    | shape       |
         |----------------|-------------------------|-------------|

@@ -17,7 +17,7 @@ class DropBlock(keras.layers.Layer):
     Equation:
         Ghiasi et al., 2018, algorithm 1 and equation 1, for a map of height h and width w:
 
-            gamma = p / b^2 * h w / ((h - b + 1) (w - b + 1))
+            gamma = p h w / (b^2 (h - b + 1) (w - b + 1))
             M = 1 outside of the squares of side b about Bernoulli(gamma) centres, else 0
             y = x M |M| / sum(M)
 

@@ -21,7 +21,7 @@ class PiggybackMask(LayerBank):
     Equation:
         Mallya, Davis and Lazebnik 2018, section 3:
 
-            y = (f . b) * x,    b = 1[m > tau],    dL/dm := dL/db
+            y = (f . b) * x,    b = 1[m > tau],    d L / d m := d L / d b
 
         | symbol | here | shape |
         |---|---|---|

@@ -18,7 +18,7 @@ class NTXent(keras.losses.Loss):
         Chen et al. (2020), eq. 1, for the 2B views z_1 .. z_2B of B images, (i, j) two of one
         image and s the cosine:
 
-            l_ij = -log(exp(s_ij / T) / sum_(k != i) exp(s_ik / T)),   L = mean of all 2B l_ij
+            l_ij = -log(exp(s_ij / T) / (sum_(k != i) exp(s_ik / T))),   L = mean of all 2B l_ij
 
         | symbol | here | shape |
         |---|---|---|

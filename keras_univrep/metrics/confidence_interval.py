@@ -16,7 +16,7 @@ def confidence_interval(values: Sequence[float] | np.ndarray, ddof: int = 0) -> 
     Equation:
         li2022 table 7, the number after the plus-minus sign
 
-            half width = 1.96 s / sqrt(n),  s^2 = sum_i (x_i - mean)^2 / (n - ddof)
+            half_width = 1.96 s / sqrt(n),  s^2 = sum_i (x_i - mean)^2 / (n - ddof)
 
         | symbol | here | shape |
         |---|---|---|

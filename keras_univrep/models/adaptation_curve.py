@@ -22,13 +22,13 @@ def adaptation_curve(
 ) -> np.ndarray:
     """Fine-tunes all weights of a network on each task's support set, and predicts as it goes.
 
+    The network itself stays as it is. Its batch normalisations use the moments of the batch that
+    they see, as in `MAML`.
+
     Equation:
         Finn et al., 2017, eq. 1, for each task with support set S, `steps` times:
 
             phi <- phi - alpha d L_S(phi) / d phi
-
-    The network itself stays as it is. Its batch normalisations use the moments of the batch that
-    they see, as in `MAML`.
 
     Args:
         network: A built model or layer with one output.

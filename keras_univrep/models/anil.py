@@ -19,8 +19,9 @@ class ANIL(MetaLearner):
     Equation:
         lekkala2020, eq. 2; for a task with support set S and query set Q, and x = f_Phi(I):
 
-            theta' = theta;   `steps` times:  theta' <- theta' - alpha d L_S(g_theta'(x)) / d theta'
-            Phi, theta move along the gradient of the mean of L_Q(g_theta'(x)) over the tasks
+            theta' = theta;   `steps` times:
+            theta' <- theta' - alpha d L_S(g_(theta')(x)) / d theta'
+            Phi, theta move along the gradient of the mean of L_Q(g_(theta')(x)) over the tasks
 
         | symbol | here | shape |
         |---|---|---|

@@ -23,7 +23,7 @@ class GraphNetwork(EpisodicModel):
     Equation:
         Garcia and Bruna, 2018, equations 2 to 4, with nodes v_i = [f(x_i), label of x_i or zeros]:
 
-            A_ij = softmax_j(e(|v_i - v_j|)),  j not i
+            A_ij = softmax_j(e(|v_i - v_j|)),  j != i
             v <- [v, lrelu(N(W [v, A v] + b))]   twice;   then  W [v, A v] + b at the query
 
         | symbol | here | shape |

@@ -22,7 +22,7 @@ class MatchingNetwork(EpisodicModel):
         Vinyals et al., 2016, equation 1, for an episode with support samples (x_i, y_i):
 
             a(x, x_i) = softmax_i(scale cos(f(x), f(x_i)))
-            p(y = k | x) = sum over y_i = k of a(x, x_i)
+            p(y = k | x) = sum_{y_i = k} a(x, x_i)
 
         | symbol | here | shape |
         |---|---|---|

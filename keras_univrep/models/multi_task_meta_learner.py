@@ -37,9 +37,9 @@ class MultiTaskMetaLearner(backend.TrainStep, keras.Model):
         lekkala2020, eq. 3 to 5; for high-level tasks j with sub-tasks i of support and query set:
 
             theta' = theta_j - alpha d L^_ji(g_theta_j(x)) / d theta_j,  `steps` times
-            Phi, theta_j  move along  sum_j lambda_j sum_i d L_ji(f_Phi(I), g_theta')
+            Phi, theta_j  move along  sum_j lambda_j sum_i d L_ji(f_Phi(I), g_(theta'))
             w = h_Psi_j(x, y)  of the support set
-            Psi_j  moves along  lambda_j sum_i d L_ji(f_Phi(I, 1 - w), g_theta') / d Psi_j
+            Psi_j  moves along  lambda_j sum_i d L_ji(f_Phi(I, 1 - w), g_(theta')) / d Psi_j
 
         | symbol | here | shape |
         |---|---|---|

@@ -34,7 +34,7 @@ class MultiTaskModel(backend.TrainStep, keras.Model):
     Equation:
         li2022, eq. 2, for the trunk phi that tasks share and the head psi_t of each:
 
-            min over phi, psi_1 .. psi_T  of  (1 / N) sum_n sum_t lambda_t L_t(n)
+            min over phi, psi_1 .. psi_T  of  1 / N sum_n sum_t lambda_t L_t(n)
 
         The shared variables move along `sum_t w_t g_t`, the heads along `sum_t h_t g_t`, with
         `w = balancer(losses, gram)` and `h = balancer.head_weights(losses, w)`. Penalties of the

@@ -23,7 +23,7 @@ def optimal_channel_weights(
     Equation:
         With the loss L of a sub-task's support and query samples together, from w = 0:
 
-            w <- w - rate * d L(h(f(x, w))) / d w
+            w <- w - rate d L(h(f(x, w))) / d w
 
         | symbol | here | shape |
         |---|---|---|

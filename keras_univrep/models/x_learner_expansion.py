@@ -27,7 +27,7 @@ class XLearnerExpansion(TwoPhases, backend.TrainStep, keras.Model):
         N in all, and the levels i = 1 .. D of the sub-backbones E^t:
 
             F_i^t = E_i^t + sum_{k != t} sum_{j <= i} gamma_{j->i}^{k->t}(E_j^k)
-            L = (1 / N) sum_t sum_n l_t(F^t(X_n^t), Y_n^t)
+            L = 1 / N sum_t sum_n l_t(F^t(X_n^t), Y_n^t)
 
         | symbol | here |
         |---|---|

@@ -7,7 +7,9 @@ def discounted_returns(rewards: np.ndarray, discount: float = 0.99) -> np.ndarra
     """Discounted sum of the rewards from each step on.
 
     Equation:
-        Sutton and Barto, for the step t of a rollout:  R_t = r_t + discount R_(t+1)
+        Sutton and Barto, for the step t of a rollout:
+
+            R_t = r_t + discount R_(t+1)
 
     Args:
         rewards: (..., horizon).
