@@ -10,6 +10,8 @@ import pkgutil
 import re
 import textwrap
 
+from equations_as_svg import Page
+
 import keras_univrep
 
 FOLDER = pathlib.Path(__file__).parent
@@ -70,8 +72,8 @@ def listed(text):
     return "\n".join(items)
 
 
-def written(thing):
-    """Yields the lines of a docstring as Markdown."""
+def written(thing, drawing):
+    """Yields the lines of a docstring as Markdown, its equations drawn."""
     for title, text in sections(thing).items():
         if title:
             yield f"**{title}**\n"
@@ -79,6 +81,8 @@ def written(thing):
             yield listed(text)
         elif title == "Example":
             yield f"```pycon\n{text}\n```"
+        elif title == "Equation":
+            yield drawing.typeset(text)
         else:
             yield text
         yield ""
@@ -108,14 +112,16 @@ def methods(value):
 
 def page(package, members):
     """Returns the page of a package."""
+    drawing = Page()
     lines = [f"# {package.__name__}\n", inspect.getdoc(package) or "", ""]
     for name, value in sorted(members, key=lambda member: member[0].lower()):
         if not (inspect.isclass(value) or inspect.isroutine(value)):
             continue
         lines += [f"## {name}\n", signature(f"{package.__name__.split('.')[-1]}.{name}", value)]
-        lines += written(value)
+        lines += written(value, drawing)
         for method, plain in methods(value) if inspect.isclass(value) else ():
-            lines += [f"### {name}.{method}\n", signature(method, plain), *written(plain)]
+            lines += [f"### {name}.{method}\n", signature(method, plain), *written(plain, drawing)]
+    lines.append(drawing.outlines())
     return "\n".join(line for line in lines if line is not None)
 
 
@@ -152,15 +158,16 @@ def main():
     lines = [
         "# Equations\n",
         "What computes which equation, by paper and place in it: numbers, then sections,",
-        "then tables; made from the docstrings, whose formulas are plain text as in the code.\n",
+        "then tables; made from the docstrings, whose formulas are plain text in the code.\n",
     ]
-    paper = None
+    drawing, paper = Page(), None
     for entry in sorted(equations(members), key=place):
         path, first, equation = entry
         if place(entry)[1] != paper:
             paper = place(entry)[1]
             lines.append("## Other\n" if paper == "none" else f"## {paper}\n")
-        lines += [f"### {path}\n", f"{first}\n", equation, ""]
+        lines += [f"### {path}\n", f"{first}\n", drawing.typeset(equation), ""]
+    lines.append(drawing.outlines())
     (FOLDER / "equations.md").write_text("\n".join(lines))
 
 

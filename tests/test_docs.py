@@ -13,6 +13,7 @@ from keras_univrep.applications import find_entry
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
+pytest.importorskip("matplotlib")
 pytest.importorskip("sphinx")
 
 
@@ -20,8 +21,10 @@ pytest.importorskip("sphinx")
 def pages():
     spec = importlib.util.spec_from_file_location("make_pages", DOCS / "make_pages.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        spec.loader.exec_module(module)
+        yield module
 
 
 def test_equations_come_by_paper_and_number(pages):
@@ -65,3 +68,6 @@ def test_every_page_is_written_and_linked(tmp_path):
     assert "ParallelAdapter" in layers and "rebuffi2018" in layers
     equations = (tmp_path / "html" / "equations.html").read_text()
     assert "keras_univrep.layers.ReconciliationLayer" in equations
+    # Drawn, not shown as the source of a drawing.
+    assert equations.count('<div class="equation"><svg role="img"') >= 140
+    assert "&lt;svg" not in equations and "equations.css" in equations
