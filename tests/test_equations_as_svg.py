@@ -11,8 +11,12 @@ import xml.etree.ElementTree
 
 import pytest
 
+from tests import turns
+
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
+# Nothing here depends on the backend.
+pytestmark = [*turns.marks(turns.BACKENDS.index("torch"))]
 pytest.importorskip("matplotlib")
 
 
