@@ -20,7 +20,7 @@ def convolution(
     inputs, kernel = inputs.to(dtype), kernel.to(dtype)
     inputs, pads = _pads(inputs, kernel.shape, strides, padding, dilation)
     follows = torch.is_grad_enabled() and kernel.requires_grad
-    filters = _filters_first(kernel) if follows else _kept_filters(kernel)
+    filters = _FiltersFirst.apply(kernel) if follows else _kept_filters(kernel)
     bias = None if bias is None else bias.to(dtype)
     return _convolve(inputs, filters, strides, pads, dilation, bias)
 
@@ -98,7 +98,7 @@ class _AdaptedConvolution(torch.autograd.Function):
         return (
             by_inputs.movedim(1, -1) if of_inputs else None,
             None,
-            by_kernel.permute(2, 3, 1, 0) if of_kernel else None,
+            _filters_last(by_kernel) if of_kernel else None,
             by_adapter,
             None,
             None,
@@ -145,6 +145,30 @@ def _filters_first(kernel: Tensor) -> Tensor:
     """
     filters = kernel.reshape(-1, kernel.shape[-1]).t().contiguous()
     return filters.view(-1, *kernel.shape[:-1]).movedim(-1, 1)
+
+
+def _filters_last(filters: Tensor) -> Tensor:
+    """The inverse of `_filters_first`, in one piece of memory: optimizers are slow on another."""
+    matrix = filters.movedim(1, -1).reshape(len(filters), -1).t().contiguous()
+    return matrix.view(*filters.shape[2:], filters.shape[1], -1)
+
+
+class _FiltersFirst(torch.autograd.Function):
+    """`_filters_first`, with a gradient that lies in memory as the kernel does."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(kernel: Tensor) -> Tensor:  # type: ignore[override]
+        return _filters_first(kernel)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:  # type: ignore[override]
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:  # type: ignore[override]
+        return _filters_last(cotangent)
 
 
 # Filters of kernels that nothing differentiates, with the version and the place of their values.

@@ -25,7 +25,9 @@ def broken_parts(
         # That one looks for infinite gradients itself, and lowers its scale.
         steps = ops.zeros((), "bool")
     else:
-        whole = ops.all(ops.stack([ops.all(ops.isfinite(grad)) for grad in grads]))
+        # A sum is one pass over a gradient, and what is no number in it stays none.
+        sums = ops.stack([ops.sum(ops.cast(grad, "float32")) for grad in grads])
+        whole = ops.all(ops.isfinite(sums))
         steps = ops.logical_not(ops.logical_or(whole, ops.any(bad)))
     return ops.concatenate([bad, ops.reshape(steps, (1,))])
 
