@@ -18,11 +18,15 @@ def pages():
     np.empty(2**24, "float32").fill(1.0)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+def least():
+    # Other threads need a page now and then.
+    return min(pages() for _ in range(5))
+
 pages()
-returned = pages()
+returned = least()
 assert backend.keep_memory()
 pages()
-print(returned, pages())
+print(returned, least())
 """
 
 
