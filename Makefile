@@ -22,7 +22,7 @@ smoke: $(READY)  ## The same on a few images (a minute).
 
 # Single-threaded kernels: two test processes on two cores otherwise wait for each other. A test
 # compiles much and runs little, so XLA does what compiles fastest, unoptimised and in one piece:
-# JAX takes a quarter of the time.
+# JAX takes a third of the time.
 # A file stays in one process, which runs its fixtures (the smoke runs of the recipes) once.
 TEST_ENV := OMP_NUM_THREADS=1 \
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \

@@ -25,7 +25,8 @@ def broken_parts(
         # That one looks for infinite gradients itself, and lowers its scale.
         steps = ops.zeros((), "bool")
     else:
-        # A sum is one pass over a gradient, and what is no number in it stays none.
+        # A sum is one pass over a gradient, and what is no number in it stays none. A gradient
+        # whose sum leaves float32 has no norm there either.
         sums = ops.stack([ops.sum(ops.cast(grad, "float32")) for grad in grads])
         whole = ops.all(ops.isfinite(sums))
         steps = ops.logical_not(ops.logical_or(whole, ops.any(bad)))

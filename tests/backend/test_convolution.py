@@ -249,3 +249,16 @@ def test_a_kernel_whose_data_were_replaced_is_read_again():
         assert backend.convolution(x, layer.kernel).abs().max() > 0
         layer.kernel.value.data = torch.zeros(kernel.shape)
         assert backend.convolution(x, layer.kernel).abs().max() == 0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="Others do not show their memory.")
+@pytest.mark.parametrize("adapted", [False, True])
+def test_the_gradient_of_a_kernel_lies_in_memory_as_the_kernel_does(adapted):
+    """A transposed view is what optimizers add slowly."""
+    import torch
+
+    x, kernel, alpha = (torch.from_numpy(array.astype("float32")) for array in arrays(3))
+    kernel.requires_grad_()
+    outputs = backend.convolution(x, kernel, alpha if adapted else None, kernel_trains=True)
+    (gradient,) = torch.autograd.grad(outputs.sum(), [kernel])
+    assert gradient.stride() == kernel.stride()

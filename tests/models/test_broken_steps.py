@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.optimizers import SGD
 
 from keras_univrep import balancers
 from keras_univrep.models import DenseDistiller, MultiTaskModel
+from keras_univrep.models._step_guard import broken_parts
 from tests.balancers.helpers import numpy
 
 RNG = np.random.default_rng(0)
@@ -79,6 +81,22 @@ class RootDistance(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return ops.mean(ops.sqrt(ops.square(y_pred - y_true)), axis=(1, 2))
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("values", [[np.nan], [np.inf], [np.inf, -np.inf], [-np.inf, 1e30]])
+def test_a_number_that_is_none_is_found_in_any_gradient(place: int, values: list[float]) -> None:
+    grads = [np.full((3, 2), 1e30, "float32") for _ in range(3)]
+    losses, penalty = np.ones(2, "float32"), np.zeros((), "float32")
+
+    def broken() -> list[bool]:
+        tensors = [ops.convert_to_tensor(grad) for grad in grads]
+        found = broken_parts(ops.convert_to_tensor(losses), penalty, tensors, SGD())
+        return numpy(found).tolist()
+
+    assert broken() == [False, False, False, False]
+    grads[place][-1, : len(values)] = values
+    assert broken() == [False, False, False, True]
 
 
 def test_what_broke_is_named() -> None:
