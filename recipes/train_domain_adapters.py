@@ -336,6 +336,12 @@ def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     start = time.time()
     benchmark = "five_domains" if SMOKE.value and DATA.value is None else BENCHMARK.value
+    decathlon = benchmark == "visual_decathlon"
+    if decathlon and STUDY.value != "methods":
+        raise app.UsageError(
+            "--study must be 'methods' on the Visual Decathlon, whose sets are read as they are. "
+            f"Received: --study={STUDY.value}."
+        )
     chosen = DOMAINS.value or (
         ["signdigits"] if benchmark == "five_domains" and SMOKE.value else None
     )
@@ -348,15 +354,9 @@ def main(_):
         "steps": steps, "rate": RATE.value, "l2": L2.value, "dropout": DROPOUT.value,
     }  # fmt: skip
     settings = {**arguments, "benchmark": benchmark, "size": SIZE.value, "width": WIDTH.value}
-    decathlon = benchmark == "visual_decathlon"
     if decathlon:
         settings["decathlon_preset"] = decathlon_data.VARIANT.value
     evaluation.keep_settings(folder, settings)
-    if decathlon and STUDY.value != "methods":
-        raise app.UsageError(
-            "--study must be 'methods' on the Visual Decathlon, whose sets are read as they are. "
-            f"Received: --study={STUDY.value}."
-        )
     common = {"split": SPLIT.value, "seeds": SEED.value, "folder": folder, "arguments": arguments}
     if STUDY.value == "trunk":
         rows = trunk_study(source, domains, WIDTHS.value, CLASSES.value, **common)

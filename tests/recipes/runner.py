@@ -1,10 +1,15 @@
-"""Runs recipes as users do."""
+"""Runs recipes as users do, in a process of their own; what they refuse, in this one."""
 
 import functools
+import importlib
 import os
 import pathlib
 import subprocess
 import sys
+
+import pytest
+from absl import app
+from absl.flags import FLAGS
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 
@@ -21,3 +26,30 @@ def _run(recipe, folder, *flags, must_succeed=False):
     )
     assert not must_succeed or process.returncode == 0, process.stderr[-3000:]
     return process
+
+
+def refuser(recipe, kind=app.UsageError):
+    """A function of a folder and flags that returns what a recipe's smoke says against them.
+
+    The start of a process takes longer than all that comes before a refusal.
+    """
+    return functools.partial(_refuse, recipe, kind)
+
+
+def _refuse(recipe, kind, folder, *flags):
+    flags_before, modules_before = set(FLAGS), set(sys.modules)
+    sys.path.insert(0, str(RECIPES))
+    try:
+        main = importlib.import_module(recipe).main
+        FLAGS([recipe, f"--output_dir={folder}", "--smoke", *flags])
+        with pytest.raises(kind) as refusal:
+            main([recipe])
+        return str(refusal.value)
+    finally:
+        sys.path.remove(str(RECIPES))
+        # The next recipe has flags of the same names.
+        for name in set(FLAGS) - flags_before:
+            delattr(FLAGS, name)
+        for name in set(sys.modules) - modules_before:
+            if getattr(sys.modules[name], "__file__", None) == str(RECIPES / f"{name}.py"):
+                del sys.modules[name]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.recipes.runner import runner
+from tests.recipes.runner import refuser, runner
 
 # The smoke of `balance_nyu` goes through most of the same code.
 pytestmark = pytest.mark.slow
@@ -46,6 +46,6 @@ def test_a_second_run_trains_nothing_again_and_gives_the_same_table(finished):
 def test_a_folder_of_other_settings_is_left_as_it_is(finished):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()
-    process = run(folder, "--learning_rate=0.5")
-    assert process.returncode != 0 and "Choose another folder" in process.stderr
+    message = refuser("balance_two_domains", ValueError)(folder, "--learning_rate=0.5")
+    assert "Choose another folder" in message
     assert (folder / "results.json").read_bytes() == before

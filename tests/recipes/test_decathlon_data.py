@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_univrep.datasets import visual_decathlon
-from tests.recipes.runner import RECIPES
+from tests.recipes.runner import RECIPES, refuser
 
 pytest.importorskip("tensorflow_datasets")
 
@@ -90,9 +90,11 @@ def test_published_labels_give_the_test_accuracies(finished, tmp_path):
     assert (rows[0]["method"], rows[0]["dtd"], rows[0]["gtsrb"]) == ("parallel", 33.33, 66.67)
 
 
-def test_studies_of_less_data_are_refused(finished):
-    process = run(finished, "--study=size")
-    assert process.returncode != 0 and "--study must be 'methods'" in process.stderr
+def test_studies_of_less_data_are_refused(tmp_path):
+    refusal = refuser("train_domain_adapters")
+    flags = ("--benchmark=visual_decathlon", f"--data_dir={tmp_path}", "--study=size")
+    assert "--study must be 'methods'" in refusal(tmp_path, *flags)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.slow

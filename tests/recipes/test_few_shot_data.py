@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.recipes.runner import runner
+from tests.recipes.runner import refuser, runner
 
 train_url, meta_test, retrieval = map(runner, ("train_url", "meta_test", "retrieval"))
 CLASSES = {
@@ -101,13 +101,13 @@ def test_retrieval_reads_them_too(trained, tmp_path):
 def test_teachers_of_other_images_are_refused(trained, tmp_path):
     folder, _, flags = trained
     other = ["--benchmark=meta_dataset", *write_data(tmp_path / "data", 1)]
-    process = train_url(folder / "url", *other, *flags, "--name=second", "--only=second")
-    assert process.returncode != 0
-    assert "sdl_ilsvrc_2012 must have been trained on these images" in process.stderr
-    process = train_url(folder / "url", *other, *flags, "--only=mdl")
-    assert process.returncode != 0 and "other values of data" in process.stderr
+    second = (*other, *flags, "--name=second", "--only=second")
+    message = refuser("train_url")(folder / "url", *second)
+    assert "sdl_ilsvrc_2012 must have been trained on these images" in message
+    message = refuser("train_url", ValueError)(folder / "url", *other, *flags, "--only=mdl")
+    assert "other values of data" in message
 
 
 def test_a_folder_without_a_name_is_refused(tmp_path):
-    process = train_url(tmp_path, "--benchmark=meta_dataset", "--folder=/data/fungi")
-    assert process.returncode != 0 and "--folder must be NAME=FOLDER" in process.stderr
+    message = refuser("train_url")(tmp_path, "--benchmark=meta_dataset", "--folder=/data/fungi")
+    assert "--folder must be NAME=FOLDER" in message
