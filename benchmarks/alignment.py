@@ -2,8 +2,8 @@
 
     python benchmarks/alignment.py --output_dir=runs/bench_alignment
 
-A case fits `PreClassifierAlignment`, 40 steps of Adadelta on a 512x512 matrix, on all episodes of a
-batch, and gives the scores of their queries. The peer does it as few-shot code in PyTorch does, an
+A case fits `PreClassifierAlignment`, 40 steps of Adadelta on a matrix of channels squared, on all
+episodes of a batch, and gives the scores of their queries. The peer does it as few-shot code in PyTorch does, an
 episode at a time with autograd and `torch.optim.Adadelta`. Four processes take turns; the run fails
 unless their scores agree. Prints ratios peer / ours, a speed: above 1 this library is faster.
 """
@@ -22,6 +22,7 @@ from side_by_side import BACKENDS, PEERS, SMOKE, Row
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench_alignment", "Where results.json goes.")
 _EPISODES = flags.DEFINE_integer("episodes", 4, "Episodes of a batch.")
+_CHANNELS = flags.DEFINE_integer("channels", 512, "Features of an image.")
 
 SHAPES = {"5-way 1-shot": (5, 1), "5-way 5-shot": (5, 5), "20-way 5-shot": (20, 5)}
 QUERIES = 10
@@ -104,7 +105,7 @@ def main(argv: list[str]) -> None:
     start = time.perf_counter()
     settings: dict[str, Any] = {
         "episodes": 2 if SMOKE.value else _EPISODES.value,
-        "channels": 32 if SMOKE.value else 512,
+        "channels": 32 if SMOKE.value else _CHANNELS.value,
         "steps": 5 if SMOKE.value else 40,
         **side_by_side.common_settings(),
     }
