@@ -3,9 +3,10 @@
     python benchmarks/alignment.py --output_dir=runs/bench_alignment
 
 A case fits `PreClassifierAlignment`, 40 steps of Adadelta on a matrix of channels squared, on all
-episodes of a batch, and gives the scores of their queries. The peer does it as few-shot code in PyTorch does, an
-episode at a time with autograd and `torch.optim.Adadelta`. Four processes take turns; the run fails
-unless their scores agree. Prints ratios peer / ours, a speed: above 1 this library is faster.
+episodes of a batch, and gives the scores of their queries. The peer does it as few-shot code in
+PyTorch does, an episode at a time with autograd and `torch.optim.Adadelta`. Four processes take
+turns; the run fails unless their scores agree. Prints ratios peer / ours, a speed: above 1 this
+library is faster.
 """
 
 from __future__ import annotations

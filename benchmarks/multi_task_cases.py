@@ -6,7 +6,7 @@ returns a training step that returns its loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,11 +67,11 @@ def make_data(settings: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarra
     return rng.uniform(size=(*shape, 3)).astype("float32"), targets
 
 
-def case_names() -> tuple[list[str], list[str], dict[str, str]]:
-    """Names of our cases and of the peers', and for those that only we have the peers' equal."""
-    theirs = [f"train {name}" for name in BALANCERS]
-    # The first loss is that of the same weights; how the weights move differs.
-    return theirs + [f"train {name} on representation" for name in ON_REPRESENTATION], theirs, {}
+def case_names(balancers: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of our cases, and of the peers', of some of `BALANCERS`."""
+    theirs = [f"train {name}" for name in balancers]
+    shared = [f"train {name} on representation" for name in ON_REPRESENTATION if name in balancers]
+    return theirs + shared, theirs
 
 
 def probes(settings: dict[str, Any], gradients: dict[str, np.ndarray]) -> np.ndarray:

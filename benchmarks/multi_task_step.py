@@ -32,6 +32,10 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/bench_multi_task", "Where 
 _WIDTH = flags.DEFINE_float("width", 0.5, "Factor of SegNet's channel numbers.")
 _SIZE = flags.DEFINE_integer("image_size", 64, "Height and width, a multiple of 32.")
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Images of a step.")
+_BALANCERS = flags.DEFINE_list("balancers", list(BALANCERS), "Which to measure beside uniform.")
+flags.register_validator(
+    "balancers", lambda names: set(names) <= set(BALANCERS), f"Some of {list(BALANCERS)}."
+)
 # Of the largest entry, in the first step.
 GRADIENT_LIMIT = 1e-5
 # What only we have is compared with what the peers have for the same balancer.
@@ -67,9 +71,8 @@ def main(argv: list[str]) -> None:
         "learning_rate": 0.01,
         **side_by_side.common_settings(),
     }
-    ours, theirs, _ = case_names()
-    if SMOKE.value:
-        ours = theirs = [f"train {name}" for name in BALANCERS[:2]]
+    chosen = BALANCERS[:2] if SMOKE.value else _BALANCERS.value
+    ours, theirs = case_names([name for name in BALANCERS if name in ("uniform", *chosen)])
     workers = side_by_side.workers()
     cases = {worker: theirs if worker in PEERS else ours for worker in workers}
     rows = []
