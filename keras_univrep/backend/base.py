@@ -277,7 +277,8 @@ def optimizer_order(
         id(variable): None if grad is None else ops.convert_to_tensor(grad, dtype=variable.dtype)
         for variable, grad in zip(variables, grads, strict=True)
     }
-    unknown = [v.path for v in variables if id(v) not in {id(k) for k in known}]
+    known_ids = {id(variable) for variable in known}
+    unknown = [variable.path for variable in variables if id(variable) not in known_ids]
     if unknown:
         raise ValueError(
             "`variables` must be among those that the optimizer was built with. "
