@@ -39,9 +39,10 @@ def vjp(
 
     Returns:
         `outputs`, `aux`, and `pullback(cotangents) -> (variable_grads, input_grads)`. The
-        cotangents have the structure and shapes of `outputs`; the n and m gradients have the
-        shapes of what they belong to, with zeros where nothing depends on it. Results are first
-        order: to differentiate again use `value_and_grad`.
+        cotangents have the structure and shapes of `outputs`, or `None` in the place of a tensor:
+        that output counts for nothing, and what leads to it alone is not passed through. The n and
+        m gradients have the shapes of what they belong to, with zeros where nothing depends on it.
+        Results are first order: to differentiate again use `value_and_grad`.
 
     Raises:
         TypeError: If `variables` holds something else.
@@ -54,7 +55,7 @@ def vjp(
     >>> outputs, aux, pullback = backend.vjp(lambda: ([a * b, a * a], "kept"), [a, b])
     >>> [float(grad) for grad in pullback([1.0, 0.0])[0]]
     [3.0, 2.0]
-    >>> [float(grad) for grad in pullback([0.0, 1.0])[0]]
+    >>> [float(grad) for grad in pullback([None, 1.0])[0]]
     [4.0, 0.0]
     """
     return implementation.vjp(fn, variables, inputs)

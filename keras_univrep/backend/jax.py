@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+from jax.interpreters import ad
 from keras import tree
 
 from keras_univrep.backend import base
@@ -44,13 +45,17 @@ def vjp(
     aux = _import(kept, exported)
 
     def pullback(cotangents: Any) -> tuple[list[Tensor], list[Tensor]]:
-        cotangents = tree.map_structure(
-            lambda output, cotangent: jnp.asarray(cotangent, output.dtype), outputs, cotangents
-        )
-        variable_grads, input_grads = pull(cotangents)
+        variable_grads, input_grads = pull(tree.map_structure(_cotangent, outputs, cotangents))
         return list(variable_grads), list(input_grads)
 
     return outputs, aux, pullback
+
+
+def _cotangent(output: Tensor, given: Any) -> Any:
+    """What JAX passes back from an output: of None, a zero that it knows to be one."""
+    if given is None:
+        return ad.Zero(jax.typeof(output).to_ct_aval())
+    return jnp.asarray(given, output.dtype)
 
 
 def value_and_grad(

@@ -39,10 +39,14 @@ def vjp(
         outputs, aux = fn(*inputs)
 
     def pullback(cotangents: Any) -> tuple[list[Tensor], list[Tensor]]:
-        cotangents = tree.map_structure(
-            lambda output, cotangent: tf.cast(cotangent, output.dtype), outputs, cotangents
-        )
-        grads = tape.gradient(outputs, references, output_gradients=cotangents)
+        tree.assert_same_structure(outputs, cotangents)
+        pairs = [
+            (output, tf.cast(cotangent, output.dtype))
+            for output, cotangent in zip(tree.flatten(outputs), tree.flatten(cotangents))
+            if cotangent is not None
+        ]
+        targets, cotangents = [output for output, _ in pairs], [seed for _, seed in pairs]
+        grads = tape.gradient(targets, references, output_gradients=cotangents)
         grads = zeros_for_none(_dense(grads), references)
         return grads[:count], grads[count:]
 

@@ -89,7 +89,7 @@ def vjp(
         pairs = [
             (output, torch.as_tensor(cotangent, dtype=output.dtype, device=output.device))
             for output, cotangent in zip(flat, tree.flatten(cotangents), strict=True)
-            if output.requires_grad
+            if cotangent is not None and output.requires_grad
         ]
         grads: Sequence[Tensor | None] = [None] * len(references)
         if pairs:

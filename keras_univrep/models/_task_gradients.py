@@ -84,7 +84,7 @@ def on_variables(
     head_weights = _head_weights(model, losses, weights)
     grads = _like(step, shared) + _weighted_sum(head_weights, [row[count:] for row in rows])
     if penalised:
-        grads = _add(grads, pullback([ops.zeros_like(scale)] * tasks + [scale])[0])
+        grads = _add(grads, pullback([None] * tasks + [scale])[0])
     return losses, found[-1], y_pred, gram, weights, grads
 
 
@@ -133,7 +133,7 @@ def on_representation(
     grads = trunk_pullback([*step, scale])[0]
     own_grads = _weighted_sum(_head_weights(model, losses, weights), own_rows)
     if penalised:
-        own_grads = _add(own_grads, pullback([ops.zeros_like(scale)] * tasks + [scale])[0])
+        own_grads = _add(own_grads, pullback([None] * tasks + [scale])[0])
     return losses, penalty + found[-1], y_pred, gram, weights, [*grads, *own_grads]
 
 
@@ -156,10 +156,9 @@ def _head_weights(model: Any, losses: Tensor, weights: Tensor) -> Tensor:
     return ops.stop_gradient(model.balancer.head_weights(losses, weights, model.scope))
 
 
-def _one_loss(tasks: int, chosen: int, scale: Tensor) -> list[Tensor]:
+def _one_loss(tasks: int, chosen: int, scale: Tensor) -> list[Tensor | None]:
     """Cotangents that ask for one of the losses, and neither the others nor the penalties."""
-    zero = ops.zeros_like(scale)
-    return [scale if task == chosen else zero for task in range(tasks)] + [zero]
+    return [*(scale if task == chosen else None for task in range(tasks)), None]
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

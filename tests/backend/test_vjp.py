@@ -85,6 +85,23 @@ def test_one_forward_pass_serves_several_pullbacks() -> None:
     assert_close(second[:1], expected)
 
 
+def test_an_output_without_a_cotangent_counts_for_nothing() -> None:
+    fn, variables = make()
+    _, _, pullback = backend.vjp(fn, variables, [X.astype("float32")])
+    zeros = np.zeros((5, 4), "float32")
+    for given, same in (([None, 1.0], [zeros, 1.0]), ([None, None], [zeros, 0.0])):
+        found, expected = pullback(given), pullback(same)
+        assert_close(found[0] + found[1], expected[0] + expected[1])
+
+
+def test_what_leads_to_such_an_output_alone_is_not_passed_through() -> None:
+    a, b = keras.Variable(2.0), keras.Variable(0.0)
+    # Where the slope is infinite, a zero times it would be NaN.
+    _, _, pullback = backend.vjp(lambda: ([a * a + b, 1.0 / b], ()), [a, b])
+    assert np.isnan(ops.convert_to_numpy(pullback([1.0, 0.0])[0][1]))
+    assert_close(pullback([1.0, None])[0], [4.0, 1.0])
+
+
 def test_what_does_not_matter_has_zero_gradient() -> None:
     used, unused = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
     _, _, pullback = backend.vjp(
