@@ -1,5 +1,7 @@
 """What the tasks of a network share, and where its shared trunk ends."""
 
+import collections
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -89,13 +91,30 @@ class TaskParts:
         elif self.told:
             found = list(self.network.shared_variables)
         else:
-            found = _reached_by_several(self.network, self.tasks, self.auxiliary)
+            found = self._reached_by_several()
         if not found:
             raise ValueError(
                 "Some trainable variables must be shared. Received: none, of "
                 f"{len(variables)} in the network. Check `shared`, and what is frozen."
             )
         return found
+
+    @functools.cached_property
+    def _ways(self) -> list[keras.Model]:
+        """From the inputs to the outputs of each task, made once, as it takes long beside a step."""
+        ways = []
+        for task in self.tasks:
+            names = [task, *(name for name, of in self.auxiliary.items() if of == task)]
+            ways.append(keras.Model(self.network.input, [self.network.output[n] for n in names]))
+        return ways
+
+    def _reached_by_several(self) -> list[keras.Variable]:
+        """Trainable variables on the way to more than one task; of one task, all."""
+        counts = collections.Counter(
+            id(variable) for way in self._ways for variable in way.trainable_variables
+        )
+        least = min(2, len(self.tasks))
+        return [v for v in self.network.trainable_variables if counts[id(v)] >= least]
 
     def own_variables(self) -> list[keras.Variable]:
         """The other trainable variables."""
@@ -191,19 +210,6 @@ def _check_auxiliary(
             f"of each. Received: auxiliary={dict(auxiliary)}, tasks={list(tasks)}, outputs="
             f"{sorted(known)}. Name outputs that there are, or pass `auxiliary={{}}`."
         )
-
-
-def _reached_by_several(
-    network: keras.Model, tasks: Sequence[str], auxiliary: Mapping[str, str]
-) -> list[keras.Variable]:
-    counts: dict[int, int] = {}
-    for task in tasks:
-        names = [task, *(name for name, of in auxiliary.items() if of == task)]
-        alone = keras.Model(network.input, [network.output[name] for name in names])
-        for variable in alone.trainable_variables:
-            counts[id(variable)] = counts.get(id(variable), 0) + 1
-    least = min(2, len(tasks))
-    return [v for v in network.trainable_variables if counts.get(id(v), 0) >= least]
 
 
 def _trains(layer: Any) -> bool:

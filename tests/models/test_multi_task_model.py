@@ -153,6 +153,18 @@ def test_what_is_shared_is_found_told_or_given() -> None:
             np.testing.assert_allclose(numpy(output), numpy(network(X)[task]), rtol=1e-6)
 
 
+def test_what_is_frozen_later_is_no_longer_shared() -> None:
+    inputs = keras.Input((4,))
+    shared = dense(3, "second")(dense(3, "first")(inputs))
+    network = keras.Model(inputs, {task: dense(2, task)(shared) for task in TASKS})
+    parts = MultiTaskModel(network).parts
+    first, second = (network.get_layer(name).kernel for name in ("first", "second"))
+    assert [v.path for v in parts.shared_variables()] == [first.path, second.path]
+    network.get_layer("first").trainable = network.get_layer("b").trainable = False
+    assert [v.path for v in parts.shared_variables()] == [second.path]
+    assert "b" in TASKS and len(parts.own_variables()) == len(TASKS) - 1
+
+
 @pytest.mark.parametrize("name", ["aligned_mtl", "graddrop", "nash_mtl", "upgrad", "imtl_h"])
 def test_it_trains_under_fit(name: str) -> None:
     model = MultiTaskModel(rich_network(), shared="trunk", log_cosines=name == "upgrad")
