@@ -8,8 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from absl import app
-from absl.flags import FLAGS
+from absl import app, flags
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 
@@ -36,20 +35,27 @@ def refuser(recipe, kind=app.UsageError):
     return functools.partial(_refuse, recipe, kind)
 
 
-def _refuse(recipe, kind, folder, *flags):
-    flags_before, modules_before = set(FLAGS), set(sys.modules)
+def _refuse(recipe, kind, folder, *given):
+    others, modules = _flags_set_aside(), set(sys.modules)
     sys.path.insert(0, str(RECIPES))
     try:
         main = importlib.import_module(recipe).main
-        FLAGS([recipe, f"--output_dir={folder}", "--smoke", *flags])
+        flags.FLAGS([recipe, f"--output_dir={folder}", "--smoke", *given])
         with pytest.raises(kind) as refusal:
             main([recipe])
         return str(refusal.value)
     finally:
         sys.path.remove(str(RECIPES))
-        # The next recipe has flags of the same names.
-        for name in set(FLAGS) - flags_before:
-            delattr(FLAGS, name)
-        for name in set(sys.modules) - modules_before:
+        _flags_set_aside()
+        flags.FLAGS.append_flag_values(others)
+        for name in set(sys.modules) - modules:
             if getattr(sys.modules[name], "__file__", None) == str(RECIPES / f"{name}.py"):
                 del sys.modules[name]
+
+
+def _flags_set_aside():
+    """Takes all flags out of absl's, as other recipes have flags of the same names."""
+    found = flags.FlagValues()
+    found.append_flag_values(flags.FLAGS)
+    flags.FLAGS.remove_flag_values(found)
+    return found
