@@ -101,7 +101,7 @@ class TaskParts:
 
     @functools.cached_property
     def _ways(self) -> list[keras.Model]:
-        """From the inputs to the outputs of each task, made once, as it takes long beside a step."""
+        """From inputs to the outputs of each task, made once: it takes long beside a step."""
         ways = []
         for task in self.tasks:
             names = [task, *(name for name, of in self.auxiliary.items() if of == task)]
